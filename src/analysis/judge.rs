@@ -1,0 +1,524 @@
+//! The judge: minute by minute over the whole window, then one answer.
+//!
+//! A look every minute breaks ordinary tests. The evidence here is a product of likelihood ratios (an
+//! e-process), which stays below 1/alpha with probability 1 - alpha however often it is looked at, so the
+//! first minute that crosses the line convicts, also if no tick looked just then.
+
+use super::check::{CheckRule, Rules};
+use super::errors::ErrorsJudge;
+use super::tally::ErrorTally;
+use super::timeline::{Exclusion, Place, Timeline};
+use super::verdict::{Blast, CheckEvidence, Judgement, Reason, StepProgress, Verdict};
+use super::window::{Arm, Row, Window};
+use crate::stats;
+use crate::units::{Minute, Share};
+
+/// A canary without a request is silent only if it should have had this many: with as many expected, none
+/// at all comes by chance once in a million times. Slow services have empty minutes.
+const SILENCE_EXPECTS: f64 = 13.8;
+
+/// What the judge must know beside the window and the rules.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Conditions {
+    /// Clients stick to the group that served them first.
+    pub sticky: bool,
+    /// Why the window is not whole, if it is not.
+    pub unread: Option<String>,
+}
+
+/// Judges a whole window.
+#[must_use]
+pub fn judge(window: &Window, rules: &Rules, conditions: &Conditions) -> Judgement {
+    let mut judge = Judge::new(rules, conditions.sticky);
+    window.rows().for_each(|row| judge.see(row));
+    judge.judgement(conditions.unread.as_deref())
+}
+
+/// The judge on its way through a window.
+#[derive(Debug, Clone)]
+pub struct Judge<'a> {
+    rules: &'a Rules,
+    checks: Vec<ErrorsJudge<'a>>,
+    timeline: Timeline,
+    progress: Option<StepProgress>,
+    last: Option<Minute>,
+    convicted: Option<Reason>,
+    silence: Silence,
+    exposure: Exposure,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge who has seen nothing yet.
+    #[must_use]
+    pub fn new(rules: &'a Rules, sticky: bool) -> Self {
+        let checks = rules.checks.iter().map(|check| match &check.rule {
+            CheckRule::Errors(rule) => ErrorsJudge::new(&check.name, rule, rules, sticky),
+        });
+        Self {
+            rules,
+            checks: checks.collect(),
+            timeline: Timeline::default(),
+            progress: None,
+            last: None,
+            convicted: None,
+            silence: Silence::default(),
+            exposure: Exposure::default(),
+        }
+    }
+
+    /// Looks at the next minute. Minutes come in order, each once.
+    pub fn see(&mut self, row: &Row) {
+        let place = self.timeline.place(row, self.rules);
+        self.last = Some(row.minute);
+        self.advance_step(row, place);
+        self.silence.see(row);
+        self.exposure.see(row);
+        for check in &mut self.checks {
+            check.see(row, place);
+        }
+        self.convict(row.minute);
+    }
+
+    fn advance_step(&mut self, row: &Row, place: Place) {
+        let Some((share, since)) = self.timeline.step() else {
+            self.progress = None;
+            return;
+        };
+        if place.opens_step {
+            self.progress = None;
+        }
+        let progress = self.progress.get_or_insert(StepProgress {
+            share,
+            since,
+            minutes: 0,
+            judged: 0,
+            stable_requests: 0,
+            canary_requests: 0,
+        });
+        progress.minutes = u32::try_from(row.minute.since(since) + 1).unwrap_or(u32::MAX);
+        if place.exclusion.is_none() {
+            let requests = |arm| row.arm(arm).map_or(0, |counts| counts.requests);
+            progress.judged += 1;
+            progress.stable_requests += requests(Arm::Stable);
+            progress.canary_requests += requests(Arm::Canary);
+        }
+    }
+
+    /// Notes the first minute at which the evidence suffices. The immediate trigger is named first: it is
+    /// the plainer reason, and either one drains.
+    fn convict(&mut self, minute: Minute) {
+        if self.convicted.is_some() {
+            return;
+        }
+        let check = self.checks.iter().find(|check| check.aborts());
+        if let Some(check) = check {
+            self.convicted = Some(Reason::AboveAbort { check: check.name().to_owned(), minute });
+        } else if self.log_e_harm() >= self.rules.ln_convict() {
+            self.convicted = Some(Reason::WorseThanStable { check: self.worst(), minute });
+        }
+    }
+
+    /// Natural log of the evidence of harm over all checks: their weighted mean, which is evidence of the
+    /// same strength whatever the checks have in common.
+    fn log_e_harm(&self) -> f64 {
+        let parts: Vec<f64> =
+            self.checks.iter().map(|check| check.weight().ln() + check.log_e_harm()).collect();
+        stats::ln_sum_exp(&parts)
+    }
+
+    /// The check with the most evidence of harm.
+    fn worst(&self) -> String {
+        let part = |check: &ErrorsJudge<'_>| check.weight().ln() + check.log_e_harm();
+        let worst = self.checks.iter().max_by(|a, b| part(a).total_cmp(&part(b)));
+        worst.map_or_else(String::new, |check| check.name().to_owned())
+    }
+
+    /// The answer after the last minute seen, given why the window is not whole, if it is not.
+    #[must_use]
+    pub fn judgement(&self, unread: Option<&str>) -> Judgement {
+        let (verdict, reason) = self.answer(unread);
+        let per_minute = self.canary_requests_per_minute();
+        let checks: Vec<CheckEvidence> = self.checks.iter().map(ErrorsJudge::evidence).collect();
+        Judgement {
+            minute: self.last,
+            verdict,
+            reason,
+            log_e_harm: self.log_e_harm(),
+            minutes_to_verdict: self.minutes_to_verdict(&checks, per_minute, verdict),
+            checks,
+            step: self.progress.clone(),
+            blind_minutes: self.silence.minutes,
+            blast: self.exposure.blast,
+        }
+    }
+
+    fn answer(&self, unread: Option<&str>) -> (Verdict, Reason) {
+        if let Some(reason) = &self.convicted {
+            return (Verdict::Harmful, reason.clone());
+        }
+        if let Some(detail) = unread {
+            return (Verdict::Blind, Reason::ReadIncomplete { detail: detail.to_owned() });
+        }
+        let (Some(progress), Some(minute)) = (&self.progress, self.last) else {
+            return (Verdict::Undecided, Reason::NoTraffic);
+        };
+        if let Some(reason) = self.silence.reason(self.rules.blind_after.minutes()) {
+            return (Verdict::Blind, reason);
+        }
+        let missing = self.missing(progress, minute);
+        missing.map_or((Verdict::Healthy, Reason::Proven), |reason| (Verdict::Undecided, reason))
+    }
+
+    /// The first thing that health still lacks.
+    fn missing(&self, progress: &StepProgress, minute: Minute) -> Option<Reason> {
+        let left = |minutes: i64| u32::try_from(minutes.max(0)).unwrap_or(u32::MAX);
+        let warm_up = self.timeline.warm_up_left(minute, self.rules);
+        if warm_up > 0 {
+            return Some(Reason::WarmingUp { minutes_left: left(warm_up) });
+        }
+        let suspicious = self.rules.ln_convict() / 2.0;
+        if self.checks.iter().any(|check| check.log_e_harm() >= suspicious) {
+            return Some(Reason::HarmSuspected { check: self.worst() });
+        }
+        let unproven = self.checks.iter().filter(|check| !check.is_healthy());
+        if let Some(check) = unproven.min_by(|a, b| a.log_e_health().total_cmp(&b.log_e_health())) {
+            return Some(Reason::NotYetProven { check: check.name().to_owned() });
+        }
+        let requests = [(Arm::Canary, progress.canary_requests), (Arm::Stable, progress.stable_requests)];
+        let need = self.rules.min_requests;
+        if let Some((arm, have)) = requests.into_iter().find(|(_, have)| *have < need) {
+            return Some(Reason::TooFewRequests { arm, have, need });
+        }
+        let bake = i64::try_from(self.rules.bake.minutes()).unwrap_or(i64::MAX);
+        let baking = bake - i64::from(progress.minutes);
+        if baking > 0 {
+            return Some(Reason::Baking { minutes_left: left(baking) });
+        }
+        // A gap at the very end: the last minute must be one that was judged.
+        (self.silence.minutes > 0).then_some(Reason::NoData { minutes: self.silence.minutes })
+    }
+
+    fn canary_requests_per_minute(&self) -> f64 {
+        match &self.progress {
+            Some(progress) if progress.judged > 0 => {
+                progress.canary_requests as f64 / f64::from(progress.judged)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// About how long a canary as good as stable still needs on this step.
+    fn minutes_to_verdict(&self, checks: &[CheckEvidence], per_minute: f64, verdict: Verdict) -> Option<u32> {
+        let progress = self.progress.as_ref()?;
+        if verdict != Verdict::Undecided || per_minute <= 0.0 {
+            return None;
+        }
+        let fewest = progress.canary_requests.min(progress.stable_requests);
+        let lacking = self.rules.min_requests.saturating_sub(fewest) as f64;
+        let evidence = checks.iter().filter_map(|check| check.requests_needed).fold(0.0, f64::max);
+        let bake = self.rules.bake.minutes() as f64 - f64::from(progress.minutes);
+        let minutes = (lacking.max(evidence) / per_minute).max(bake).ceil();
+        (minutes.is_finite() && minutes < f64::from(u32::MAX)).then_some(minutes.max(1.0) as u32)
+    }
+}
+
+/// Minutes in a row, up to the last, in which the canary could not be observed.
+#[derive(Debug, Clone, Default)]
+struct Silence {
+    minutes: u32,
+    /// Some of them have requests of stable: it is the canary that is silent.
+    stable_alive: bool,
+    /// Canary requests that its share of stable's traffic should have given.
+    expected: f64,
+    /// The arm published nothing at all in some of them.
+    unpublished: bool,
+}
+
+impl Silence {
+    fn see(&mut self, row: &Row) {
+        let stable = row.stable.as_ref().map(|counts| counts.requests);
+        let canary = row.canary.as_ref().map(|counts| counts.requests);
+        let idle = stable == Some(0) && canary == Some(0);
+        let heard = canary.is_some_and(|requests| requests > 0) && stable.is_some();
+        // At 100 % there is no stable arm to hear of.
+        let alone = row.share == Share::FULL && canary.is_some_and(|requests| requests > 0);
+        if row.share == Share::ZERO || idle || heard || alone {
+            *self = Self::default();
+            return;
+        }
+        self.minutes += 1;
+        let requests = stable.unwrap_or(0);
+        self.stable_alive |= requests > 0;
+        self.unpublished |= stable.is_none();
+        let share = row.share.fraction().min(0.99);
+        self.expected += requests as f64 * share / (1.0 - share);
+    }
+
+    /// Why the verdict is Blind, if it is.
+    fn reason(&self, blind_after_minutes: u64) -> Option<Reason> {
+        let minutes = self.minutes;
+        if u64::from(minutes) < blind_after_minutes.max(1) {
+            return None;
+        }
+        if self.unpublished || !self.stable_alive {
+            return Some(Reason::NoData { minutes });
+        }
+        (self.expected >= SILENCE_EXPECTS).then_some(Reason::CanarySilent { minutes })
+    }
+}
+
+/// Sums up what the canary has done so far, in every minute with a share, judged or not.
+#[derive(Debug, Clone, Default)]
+struct Exposure {
+    blast: Blast,
+    stable: ErrorTally,
+    canary: ErrorTally,
+}
+
+impl Exposure {
+    fn see(&mut self, row: &Row) {
+        let rule = super::check::ErrorsCheck::default();
+        let stable = row.stable.as_ref().map(|counts| self.stable.next(counts, &rule).all);
+        let canary = row.canary.as_ref().map(|counts| self.canary.next(counts, &rule).all);
+        if row.share == Share::ZERO {
+            return;
+        }
+        self.blast.minutes += 1;
+        if let Some(canary) = canary {
+            let expected = stable.map_or(0.0, |stable| stable.rate()) * canary.total as f64;
+            self.blast.requests += canary.total;
+            self.blast.excess_bad += canary.bad as f64 - expected;
+        }
+    }
+}
+
+/// Whether the immediate trigger looks at a minute, and at what: requests in flight at a shift have no
+/// answer yet, so only answers count then.
+pub(super) fn answers_only(place: Place) -> bool {
+    place.exclusion == Some(Exclusion::Shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::check::{CheckRule, ErrorsCheck, Tolerance};
+    use crate::analysis::window::ArmCounts;
+    use crate::units::{Rate, Span, Times};
+
+    fn start() -> Minute {
+        "2026-03-01T10:00:00Z".parse().unwrap()
+    }
+
+    fn counts(requests: u64, failed: u64) -> ArmCounts {
+        ArmCounts {
+            requests,
+            http_2xx: Some(requests - failed),
+            http_5xx: Some(failed),
+            ..ArmCounts::default()
+        }
+    }
+
+    /// 50 requests a second at 5 %: stable fails 9 of 2,850 a minute, the canary `failed` of 150.
+    fn row(at: i64, failed: u64) -> Row {
+        Row {
+            minute: start().plus(at),
+            share: Share::from_percent(5.0).unwrap(),
+            stable: Some(counts(2_850, 9)),
+            canary: Some(counts(150, failed)),
+        }
+    }
+
+    fn judged(rows: &[Row], rules: &Rules) -> Judgement {
+        judge(&rows.iter().cloned().collect(), rules, &Conditions::default())
+    }
+
+    fn errors_rule(rule: ErrorsCheck) -> Rules {
+        let mut rules = Rules::default();
+        rules.checks[0].rule = CheckRule::Errors(rule);
+        rules
+    }
+
+    #[test]
+    fn a_canary_as_good_as_stable_is_healthy_when_bake_and_requests_are_reached() {
+        let rows: Vec<_> = (0..40).map(|at| row(at, u64::from(at % 2 == 0))).collect();
+        let verdicts: Vec<_> = (1..=40).map(|n| judged(&rows[..n], &Rules::default()).verdict).collect();
+        let first = verdicts.iter().position(|v| *v == Verdict::Healthy).unwrap();
+        assert!(first + 1 >= 15, "healthy after {} minutes, before the bake was over", first + 1);
+        assert!(first + 1 <= 20, "healthy only after {} minutes", first + 1);
+        assert!(!verdicts.contains(&Verdict::Harmful));
+    }
+
+    #[test]
+    fn the_incident_is_convicted_within_minutes_and_not_by_one_burst() {
+        // 2.1 % against 0.3 %.
+        let rows: Vec<_> = (0..12).map(|at| row(at, 3)).collect();
+        let judgement = judged(&rows, &Rules::default());
+        assert_eq!(judgement.verdict, Verdict::Harmful);
+        let Reason::WorseThanStable { check, minute } = judgement.reason else { panic!("{judgement:?}") };
+        assert_eq!(check, "errors");
+        assert!((2..8).contains(&minute.since(start())), "{minute}");
+        let burst: Vec<_> = (0..3).map(|at| row(at, if at == 1 { 12 } else { 0 })).collect();
+        assert_ne!(judged(&burst, &Rules::default()).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn a_verdict_once_reached_in_the_window_is_not_lost_when_no_tick_looked_then() {
+        let mut rows: Vec<_> = (0..12).map(|at| row(at, 3)).collect();
+        rows.extend((12..200).map(|at| row(at, 0)));
+        assert_eq!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn the_immediate_trigger_takes_one_minute_but_more_than_bad_luck() {
+        let rules = Rules { warm_up: Span::from_minutes(5), ..Rules::default() };
+        let judgement = judged(&[row(0, 45)], &rules);
+        assert!(matches!(judgement.reason, Reason::AboveAbort { .. }), "{judgement:?}");
+        let few = |bad| Row { canary: Some(counts(bad, bad)), ..row(0, 0) };
+        assert_eq!(judged(&[few(2)], &rules).verdict, Verdict::Undecided);
+        assert_eq!(judged(&[few(5)], &rules).verdict, Verdict::Undecided);
+        assert_eq!(judged(&[few(20)], &rules).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn the_immediate_trigger_does_not_block_a_fix_while_stable_burns() {
+        let burning =
+            |at| Row { stable: Some(counts(2_850, 900)), canary: Some(counts(150, 45)), ..row(at, 0) };
+        let rows: Vec<_> = (0..5).map(burning).collect();
+        assert_eq!(judged(&rows, &Rules::default()).verdict, Verdict::Undecided);
+        let strict = errors_rule(ErrorsCheck { only_if_worse_than_stable: false, ..ErrorsCheck::default() });
+        assert_eq!(judged(&rows, &strict).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn an_outage_of_both_arms_convicts_nobody() {
+        let both = |at| Row { stable: Some(counts(2_850, 150)), canary: Some(counts(150, 8)), ..row(at, 0) };
+        let rows: Vec<_> = (0..60).map(|at| if at < 10 { row(at, 0) } else { both(at) }).collect();
+        assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn rates_that_the_plan_ignores_never_convict() {
+        let rare = |at| Row { stable: Some(counts(28_500, 0)), canary: Some(counts(1_500, 1)), ..row(at, 0) };
+        let rows: Vec<_> = (0..240).map(rare).collect();
+        assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
+        let strict = errors_rule(ErrorsCheck {
+            ignore_below: Rate::percent_const(0.0),
+            tolerate: Tolerance::times(Times::constant(1.0)),
+            ..ErrorsCheck::default()
+        });
+        assert_eq!(judged(&rows, &strict).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn tolerated_points_add_to_the_tolerated_ratio() {
+        let rows: Vec<_> = (0..60).map(|at| row(at, 3)).collect();
+        let lenient = errors_rule(ErrorsCheck {
+            tolerate: Tolerance { points: Some(Rate::percent_const(3.0)), ..ErrorsCheck::default().tolerate },
+            ..ErrorsCheck::default()
+        });
+        assert_ne!(judged(&rows, &lenient).verdict, Verdict::Harmful);
+        let points = errors_rule(ErrorsCheck {
+            tolerate: Tolerance { times: None, points: Some(Rate::percent_const(0.5)) },
+            ..ErrorsCheck::default()
+        });
+        assert_eq!(judged(&rows, &points).verdict, Verdict::Harmful);
+    }
+
+    #[test]
+    fn warm_up_is_not_judged_and_is_reported() {
+        let rules = Rules { warm_up: Span::from_minutes(10), ..Rules::default() };
+        let rows: Vec<_> = (0..10).map(|at| row(at, 3)).collect();
+        let early = judged(&rows[..4], &rules);
+        assert_eq!(early.reason, Reason::WarmingUp { minutes_left: 6 });
+        assert!(judged(&rows, &rules).log_e_harm.abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_canary_that_falls_silent_is_blind_and_never_healthy() {
+        let mut rows: Vec<_> = (0..30).map(|at| row(at, 0)).collect();
+        assert_eq!(judged(&rows, &Rules::default()).verdict, Verdict::Healthy);
+        rows.extend((30..34).map(|at| Row { canary: Some(counts(0, 0)), ..row(at, 0) }));
+        assert_eq!(judged(&rows, &Rules::default()).verdict, Verdict::Undecided);
+        rows.push(Row { canary: None, ..row(34, 0) });
+        let judgement = judged(&rows, &Rules::default());
+        assert_eq!(judgement.reason, Reason::CanarySilent { minutes: 5 });
+        assert_eq!(judgement.verdict, Verdict::Blind);
+    }
+
+    #[test]
+    fn a_slow_service_has_empty_minutes_without_being_blind() {
+        let slow = |at, requests| Row {
+            stable: Some(counts(20, 0)),
+            canary: Some(counts(requests, 0)),
+            ..row(at, 0)
+        };
+        let rows: Vec<_> = (0..8).map(|at| slow(at, u64::from(at == 0))).collect();
+        assert_eq!(judged(&rows, &Rules::default()).verdict, Verdict::Undecided);
+        let idle: Vec<_> = (0..8)
+            .map(|at| Row { stable: Some(counts(0, 0)), canary: Some(counts(0, 0)), ..row(at, 0) })
+            .collect();
+        assert_eq!(judged(&idle, &Rules::default()).verdict, Verdict::Undecided);
+    }
+
+    #[test]
+    fn no_data_at_all_is_blind_after_blind_after() {
+        let gone = |at| Row { stable: None, canary: None, ..row(at, 0) };
+        let rows: Vec<_> = (0..5).map(gone).collect();
+        assert_eq!(judged(&rows[..4], &Rules::default()).verdict, Verdict::Undecided);
+        assert_eq!(judged(&rows, &Rules::default()).reason, Reason::NoData { minutes: 5 });
+    }
+
+    #[test]
+    fn a_window_that_was_not_read_whole_is_blind_however_good_it_looks() {
+        let window: Window = (0..40).map(|at| row(at, 0)).collect();
+        let conditions = Conditions { unread: Some("PartialData".into()), sticky: false };
+        let judgement = judge(&window, &Rules::default(), &conditions);
+        assert_eq!(judgement.verdict, Verdict::Blind);
+    }
+
+    #[test]
+    fn health_starts_anew_on_every_step_and_harm_does_not() {
+        let mut rows: Vec<_> = (0..30).map(|at| row(at, 0)).collect();
+        rows.extend((30..33).map(|at| Row { share: Share::from_percent(25.0).unwrap(), ..row(at, 0) }));
+        let judgement = judged(&rows, &Rules::default());
+        assert_eq!(judgement.verdict, Verdict::Undecided);
+        assert_eq!(judgement.step.unwrap().judged, 1, "the shift minute and the next are left out");
+        assert!(judgement.checks[0].log_e_health < Rules::default().ln_acquit());
+        assert!(judgement.log_e_harm < 0.0, "an hour of good behaviour is remembered");
+    }
+
+    #[test]
+    fn sticky_clients_make_the_evidence_weaker() {
+        let window: Window = (0..12).map(|at| row(at, 3)).collect();
+        let sticky = Conditions { sticky: true, unread: None };
+        let judgement = judge(&window, &Rules::default(), &sticky);
+        assert_eq!(judgement.verdict, Verdict::Undecided);
+        assert!((judgement.checks[0].design_effect - 10.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn late_minutes_in_any_order_give_the_same_judgement_bit_by_bit() {
+        let rows: Vec<_> = (0..20).map(|at| row(at, (at % 4) as u64)).collect();
+        let straight = judged(&rows, &Rules::default());
+        let mut shuffled = rows;
+        shuffled.reverse();
+        shuffled.rotate_left(7);
+        assert_eq!(judged(&shuffled, &Rules::default()), straight);
+    }
+
+    #[test]
+    fn the_exposure_counts_every_minute_with_a_share() {
+        let rows: Vec<_> = (0..10).map(|at| row(at, 3)).collect();
+        let blast = judged(&rows, &Rules::default()).blast;
+        assert_eq!((blast.minutes, blast.requests), (10, 1_500));
+        let expected = 30.0 - 1_500.0 * 9.0 / 2_850.0;
+        assert!((blast.excess_bad - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_time_to_a_verdict_is_estimated_while_it_is_open() {
+        let rows: Vec<_> = (0..3).map(|at| row(at, 0)).collect();
+        let left = judged(&rows, &Rules::default()).minutes_to_verdict.unwrap();
+        assert!((12..20).contains(&left), "{left} minutes");
+    }
+}

@@ -1,0 +1,27 @@
+//! canary-gate: ships a new version behind an Application Load Balancer while everyone sleeps.
+//!
+//! One tick, once a minute, in five sentences. The handler reads which rollouts are running, and for each
+//! of them the weights of its listener rule and the minutes of both target groups. The judge compares the
+//! canary with the live stable arm by a sequential test, which stays valid although it is looked at every
+//! minute, and says healthy, harmful, undecided or blind. The decision is a pure function of the record and
+//! of what was observed: up a step, stay, drain, freeze, or finish. Its effects are carried out in the order
+//! that keeps production safe: down, the weights are written first; up, the intent is on record first. What
+//! a person must know lies in the record's outbox until it is sent.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`units`] | checked quantities |
+//! | [`stats`] | numbers in, numbers out; knows no canary |
+//! | [`analysis`] | windows of tallies in, a verdict with its evidence out |
+//! | [`rollout`] | a record and what was observed in, a decision with its effects out |
+//! | [`ports`] | what the handler needs of the world |
+//!
+//! Rules: imports go one way, from the lower rows to the upper ones (a test keeps the table of
+//! CONTRIBUTING.md). Everything up to `event` reads no clock, environment or file, and does not log. `now`
+//! is read once per invocation, in the binary. No data is never good news.
+
+pub mod analysis;
+pub mod ports;
+pub mod rollout;
+pub mod stats;
+pub mod units;

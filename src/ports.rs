@@ -1,0 +1,185 @@
+//! What the handler needs of the world, in the words of the domain. One small trait for each capability;
+//! [`Platform`] sums them. The adapters are `aws` and `sim`.
+
+use std::future::Future;
+
+use crate::analysis::window::Row;
+use crate::rollout::effect::Write;
+use crate::rollout::plan::Targets;
+use crate::rollout::record::{LogEntry, Record};
+use crate::units::{Minute, Share};
+
+/// What kind of failure it was, for those who decide what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Too many calls; later is fine.
+    Throttled,
+    /// Not allowed.
+    Denied,
+    /// The thing does not exist.
+    NotFound,
+    /// Somebody else was faster.
+    Conflict,
+    /// The request or the answer made no sense.
+    Malformed,
+    /// No answer in time.
+    TimedOut,
+    /// The service failed.
+    Unavailable,
+}
+
+impl FailureKind {
+    /// The word for it in logs and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Denied => "denied",
+            Self::NotFound => "not found",
+            Self::Conflict => "conflict",
+            Self::Malformed => "malformed",
+            Self::TimedOut => "timed out",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A call that failed. `Display` names the operation, the kind and the detail; the cause is the source.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {}: {detail}", kind.name())]
+pub struct Failure {
+    /// Service and operation, such as `elbv2 ModifyRule`.
+    pub operation: &'static str,
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What the other side said, in one line.
+    pub detail: String,
+    /// The cause, as the adapter got it.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Which minutes of which groups are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricRequest {
+    /// The groups.
+    pub targets: Targets,
+    /// The first minute.
+    pub from: Minute,
+    /// The minute after the last.
+    pub until: Minute,
+}
+
+/// The minutes of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricRead {
+    /// One row for every minute asked for, in order; an arm that published nothing is `None`. The share
+    /// is zero: it is the caller who knows it.
+    pub rows: Vec<Row>,
+    /// `Err` with what the source said, if anything of this was not read whole.
+    pub complete: Result<(), String>,
+}
+
+/// Reads metrics.
+pub trait MetricSource {
+    /// One answer for each request, in order, in as few calls as possible.
+    fn read_metrics(
+        &self,
+        requests: &[MetricRequest],
+    ) -> impl Future<Output = Vec<Result<MetricRead, Failure>>> + Send;
+}
+
+/// How a rule splits its traffic between the two groups of a rollout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// Weight of the stable group; 0 if the rule does not name it.
+    pub stable: u32,
+    /// Weight of the canary group; 0 if the rule does not name it.
+    pub canary: u32,
+    /// Weights of other groups in the same action, summed.
+    pub others: u32,
+    /// Group stickiness is on.
+    pub sticky: bool,
+}
+
+impl Split {
+    /// The canary's share of the pair's traffic.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share::of_weights(self.canary, self.stable)
+    }
+}
+
+/// Reads and writes weights.
+pub trait TrafficRouter {
+    /// All that the adapter saw of a rule, kept for writing back what is not ours.
+    type Snapshot: Send + Sync;
+
+    /// One answer for each target pair, in order.
+    fn read_splits(
+        &self,
+        targets: &[Targets],
+    ) -> impl Future<Output = Vec<Result<(Split, Self::Snapshot), Failure>>> + Send;
+
+    /// Writes a share; everything else stays as the snapshot has it. Answers what the rule says afterwards.
+    fn write_split(
+        &self,
+        targets: &Targets,
+        snapshot: &Self::Snapshot,
+        write: Write,
+    ) -> impl Future<Output = Result<Split, Failure>> + Send;
+
+    /// Targets of a group that can take traffic.
+    fn healthy_targets(&self, group: &str) -> impl Future<Output = Result<u32, Failure>> + Send;
+}
+
+/// Keeps records and the decision log.
+pub trait RecordStore {
+    /// All rollouts that have not ended, in one read.
+    fn running(&self) -> impl Future<Output = Result<Vec<Record>, Failure>> + Send;
+
+    /// One rollout, running or ended.
+    fn get(&self, rollout: &str) -> impl Future<Output = Result<Option<Record>, Failure>> + Send;
+
+    /// All rollouts, running and ended.
+    fn list(&self) -> impl Future<Output = Result<Vec<Record>, Failure>> + Send;
+
+    /// Stores a new record with version 1. `Conflict` if one of that name exists and has not ended.
+    fn create(&self, record: &Record) -> impl Future<Output = Result<Record, Failure>> + Send;
+
+    /// Replaces the record of `record.version`, which becomes one higher in the answer. `Conflict` if it
+    /// is not the stored one.
+    fn put(&self, record: &Record) -> impl Future<Output = Result<Record, Failure>> + Send;
+
+    /// Adds to the decision log.
+    fn log(&self, entry: &LogEntry) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The newest entries, newest first.
+    fn history(
+        &self,
+        rollout: &str,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<LogEntry>, Failure>> + Send;
+}
+
+/// A page as it goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// One line, printable ASCII, under 100 characters.
+    pub subject: String,
+    /// Plain text.
+    pub body: String,
+    /// For filters: name and value.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// Tells on-call.
+pub trait Pager {
+    /// Sends a page, at least once.
+    fn page(&self, message: &Message) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Everything that a tick needs.
+pub trait Platform: MetricSource + TrafficRouter + RecordStore + Pager + Sync {}
+
+impl<T: MetricSource + TrafficRouter + RecordStore + Pager + Sync> Platform for T {}

@@ -1,0 +1,292 @@
+//! What a person or a pipeline may ask of a running rollout, as pure as the tick's decision.
+
+use jiff::Timestamp;
+
+use super::decide::{drain, promote};
+use super::effect::{Action, Decision, Effects};
+use super::plan::Mode;
+use super::record::{Audit, PageKind, Phase, Record};
+use crate::analysis::window::Arm;
+use crate::units::Share;
+
+/// Which weights a frozen rollout goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Those that the other hand wrote.
+    Adopt,
+    /// Those of the rollout's own step.
+    Restore,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Stop going up; keep watching.
+    Pause,
+    /// Go on; a frozen rollout needs to know with which weights.
+    Resume(Option<Resume>),
+    /// Go to the next step now, without proof.
+    Promote,
+    /// Drain now.
+    Abort,
+}
+
+impl Order {
+    /// The word for it in events, logs and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume(_) => "resume",
+            Self::Promote => "promote",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+/// What the rule and the targets look like while the order is considered.
+#[derive(Debug, Clone)]
+pub struct Sight<'a> {
+    /// The canary's share as the rule says now, or why that could not be read.
+    pub share: Result<Share, &'a str>,
+    /// Healthy targets of the arm that [`arm_to_check`] names, or why they could not be read.
+    pub healthy_targets: Option<Result<u32, &'a str>>,
+}
+
+/// Why an order can't be followed. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(why.into()))
+}
+
+/// The arm whose targets the order depends on.
+#[must_use]
+pub fn arm_to_check(record: &Record, order: Order) -> Option<Arm> {
+    match order {
+        Order::Abort if record.plan.mode == Mode::Drive => Some(Arm::Stable),
+        Order::Promote | Order::Resume(Some(Resume::Restore)) => Some(Arm::Canary),
+        _ => None,
+    }
+}
+
+/// Decides what an order does.
+///
+/// # Errors
+/// If it makes no sense for a rollout in this phase, or would send traffic where none can be served.
+pub fn obey(
+    record: &Record,
+    order: Order,
+    sight: &Sight<'_>,
+    by: &Audit,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    if record.phase.is_terminal() {
+        return refuse(format!(
+            "{} has already ended ({}): {}",
+            record.id(),
+            record.phase.name(),
+            record.why
+        ));
+    }
+    let why = format!("{} by {}: {}", order.name(), by.actor, by.reason);
+    if record.phase == Phase::Draining && order != Order::Abort {
+        return refuse(format!("{} is being drained: {}", record.id(), record.why));
+    }
+    match order {
+        Order::Pause => pause(record, why, now),
+        Order::Resume(weights) => resume(record, weights, sight, why, now),
+        Order::Promote => skip_ahead(record, sight, why, now),
+        Order::Abort => Ok(abort(record, sight, why, now)),
+    }
+}
+
+fn keep(why: String, next: Record) -> Result<Decision, Refusal> {
+    Ok(Decision { action: Action::Hold, why, effects: Effects::Record(Box::new(next)) })
+}
+
+fn pause(record: &Record, why: String, now: Timestamp) -> Result<Decision, Refusal> {
+    match record.phase {
+        Phase::Waiting => refuse("the first shift has not been made yet: abort it, or pause it after that"),
+        Phase::Running => keep(why.clone(), record.clone().into_phase(Phase::Paused, &why, now)),
+        phase => refuse(format!("{} is {} already", record.id(), phase.name())),
+    }
+}
+
+fn resume(
+    record: &Record,
+    weights: Option<Resume>,
+    sight: &Sight<'_>,
+    why: String,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    match (record.phase, weights) {
+        (Phase::Paused, None) => keep(why.clone(), record.clone().into_phase(Phase::Running, &why, now)),
+        (Phase::Paused, Some(_)) => refuse("only a frozen rollout takes `weights`"),
+        (Phase::Frozen, Some(Resume::Adopt)) => adopt(record, sight, why, now),
+        (Phase::Frozen, Some(Resume::Restore)) => restore(record, sight, why, now),
+        (Phase::Frozen, None) => refuse(
+            "the weights were changed by somebody else: say `weights: adopt` to go on with theirs, or \
+             `weights: restore` to write the step's own",
+        ),
+        (phase, _) => refuse(format!("{} is {}, not paused or frozen", record.id(), phase.name())),
+    }
+}
+
+/// Goes on with the weights that the other hand wrote.
+fn adopt(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Result<Decision, Refusal> {
+    let share = match sight.share {
+        Ok(share) => share,
+        Err(unread) => return refuse(format!("the rule's weights were not read: {unread}")),
+    };
+    if share == Share::ZERO {
+        return refuse(
+            "the canary stands at 0 %, and stays there: abort the rollout, or resume with `weights: restore`",
+        );
+    }
+    // The step that the share has reached. A share below the first step counts as the first.
+    let below = record.plan.steps.iter().filter(|step| **step <= share || step.same_as(share));
+    let step = below.count().saturating_sub(1);
+    let next = record.clone().on_step(step, share, now).into_phase(Phase::Running, &why, now);
+    if share == Share::FULL {
+        let next = next.into_phase(Phase::Promoted, &why, now).paging(PageKind::Promoted, &why, now);
+        return Ok(Decision { action: Action::Finish, why, effects: Effects::Record(Box::new(next)) });
+    }
+    keep(why, next)
+}
+
+/// Writes the step's own share again.
+fn restore(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Result<Decision, Refusal> {
+    let Some(step) = record.step else {
+        return keep(why.clone(), record.clone().into_phase(Phase::Waiting, &why, now));
+    };
+    write_step(record.clone().into_phase(Phase::Running, &why, now), step, sight, why, now)
+}
+
+/// A person's word instead of proof.
+fn skip_ahead(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Result<Decision, Refusal> {
+    if record.plan.mode == Mode::Observe {
+        return refuse("the plan's mode is observe: canary-gate writes no weights");
+    }
+    if record.phase == Phase::Frozen {
+        return refuse("the weights were changed by somebody else: resume first");
+    }
+    if record.intent.is_some() {
+        return refuse("a shift is under way: ask again after the next tick");
+    }
+    let step = record.step.map_or(0, |step| step + 1);
+    if step >= record.plan.steps.len() {
+        let next = record.clone().into_phase(Phase::Promoted, &why, now);
+        let next = next.paging(PageKind::Promoted, &why, now);
+        return Ok(Decision { action: Action::Finish, why, effects: Effects::Record(Box::new(next)) });
+    }
+    match sight.share {
+        Ok(share) if !share.same_as(record.share()) => refuse(format!(
+            "the rule sends {share} to the canary; canary-gate had left it at {}: the next tick will freeze \
+             the rollout",
+            record.share()
+        )),
+        Ok(_) => write_step(record.clone(), step, sight, why, now),
+        Err(unread) => refuse(format!("the rule's weights were not read: {unread}")),
+    }
+}
+
+fn write_step(
+    record: Record,
+    step: usize,
+    sight: &Sight<'_>,
+    why: String,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let decision = promote(record, step, why, sight.healthy_targets, now);
+    if decision.action == Action::Hold { refuse(decision.why) } else { Ok(decision) }
+}
+
+/// Drains, whatever the phase; where nothing may be written, it only ends the rollout.
+fn abort(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Decision {
+    if record.plan.mode == Mode::Observe || sight.share == Ok(Share::ZERO) {
+        let share = sight.share.unwrap_or_else(|_| record.share());
+        let next = record.clone().paging(PageKind::Drained, &why, now).with_share(share, now);
+        let next = next.into_phase(Phase::Drained, &why, now);
+        return Decision { action: Action::Drain, why, effects: Effects::Record(Box::new(next)) };
+    }
+    drain(record.clone(), why, sight.healthy_targets, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+
+    fn asked(record: &Record, order: Order, seen: f64) -> Result<Decision, Refusal> {
+        let sight = Sight { share: Ok(share(seen)), healthy_targets: Some(Ok(3)) };
+        obey(record, order, &sight, &audit(), at(30))
+    }
+
+    #[test]
+    fn a_pause_and_its_resume_are_audited() {
+        let paused = asked(&Record::on(0), Order::Pause, 5.0).unwrap();
+        assert_eq!(paused.done().phase, Phase::Paused);
+        assert_eq!(paused.done().why, "pause by ana: release");
+        assert!(asked(paused.done(), Order::Pause, 5.0).is_err());
+        let resumed = asked(paused.done(), Order::Resume(None), 5.0).unwrap();
+        assert_eq!((resumed.done().phase, resumed.writes()), (Phase::Running, None));
+        assert!(asked(&Record::test(), Order::Pause, 0.0).is_err());
+    }
+
+    #[test]
+    fn a_frozen_rollout_must_be_told_which_weights_to_go_on_with() {
+        let mut frozen = Record::on(0).in_phase(Phase::Frozen);
+        frozen.shifts.push(crate::rollout::record::Shift { at: at(20), share: share(30.0) });
+        assert!(asked(&frozen, Order::Resume(None), 30.0).is_err());
+        let adopted = asked(&frozen, Order::Resume(Some(Resume::Adopt)), 30.0).unwrap();
+        assert_eq!((adopted.done().step, adopted.done().share()), (Some(1), share(30.0)));
+        assert_eq!((adopted.done().phase, adopted.writes()), (Phase::Running, None));
+        let restored = asked(&frozen, Order::Resume(Some(Resume::Restore)), 30.0).unwrap();
+        assert_eq!(restored.writes(), Some(share(5.0)));
+        assert_eq!(restored.done().phase, Phase::Running);
+    }
+
+    #[test]
+    fn zero_is_never_adopted_and_everything_ends_the_rollout() {
+        let frozen = Record::on(0).in_phase(Phase::Frozen);
+        assert!(asked(&frozen, Order::Resume(Some(Resume::Adopt)), 0.0).is_err());
+        let all = asked(&frozen, Order::Resume(Some(Resume::Adopt)), 100.0).unwrap();
+        assert_eq!(all.done().phase, Phase::Promoted);
+    }
+
+    #[test]
+    fn promote_takes_one_step_and_needs_a_canary_that_can_serve_it() {
+        let decision = asked(&Record::on(0), Order::Promote, 5.0).unwrap();
+        assert_eq!(decision.writes(), Some(share(25.0)));
+        assert!(asked(&Record::on(0), Order::Promote, 40.0).is_err(), "foreign weights");
+        assert!(asked(&Record::on(0).in_phase(Phase::Frozen), Order::Promote, 5.0).is_err());
+        let sight = Sight { share: Ok(share(5.0)), healthy_targets: Some(Ok(0)) };
+        assert!(obey(&Record::on(0), Order::Promote, &sight, &audit(), at(30)).is_err());
+    }
+
+    #[test]
+    fn abort_drains_in_every_phase_but_the_terminal_ones() {
+        for phase in [Phase::Running, Phase::Paused, Phase::Frozen, Phase::Draining] {
+            let decision = asked(&Record::on(0).in_phase(phase), Order::Abort, 5.0).unwrap();
+            assert_eq!((decision.writes(), decision.done().phase), (Some(Share::ZERO), Phase::Drained));
+            assert_eq!(decision.pages(), ["drained"]);
+        }
+        let waiting = asked(&Record::test(), Order::Abort, 0.0).unwrap();
+        assert_eq!((waiting.writes(), waiting.done().phase), (None, Phase::Drained));
+        for phase in [Phase::Drained, Phase::Promoted] {
+            let refusal = asked(&Record::on(0).in_phase(phase), Order::Abort, 5.0).unwrap_err();
+            assert!(refusal.0.contains("already ended"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn observe_mode_writes_nothing_on_anybodys_word() {
+        let record = Record::on(0).planned(|plan| plan.mode = Mode::Observe);
+        assert!(asked(&record, Order::Promote, 5.0).is_err());
+        let ended = asked(&record, Order::Abort, 5.0).unwrap();
+        assert_eq!((ended.writes(), ended.done().share()), (None, share(5.0)));
+    }
+}

@@ -1,0 +1,93 @@
+//! What is to be done, as data; the order of doing it is in the type.
+
+use super::record::{Record, Severity};
+use crate::units::Share;
+
+/// The decision's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Stay.
+    Hold,
+    /// Go to the next step.
+    Promote,
+    /// Take the canary out of the traffic.
+    Drain,
+    /// Stop going up: somebody else changed the weights.
+    Freeze,
+    /// End well.
+    Finish,
+    /// A write begun by an earlier tick is found done, or is given up.
+    Repair,
+}
+
+impl Action {
+    /// The word for it in logs and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Promote => "promote",
+            Self::Drain => "drain",
+            Self::Freeze => "freeze",
+            Self::Finish => "finish",
+            Self::Repair => "repair",
+        }
+    }
+}
+
+/// Weights to write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Write {
+    /// The canary's share after it.
+    pub share: Share,
+    /// Free sticky clients, too: switch the rule's group stickiness off.
+    pub unstick: bool,
+}
+
+/// What to do, in which order. Pages lie in the records' outboxes and are sent after all of this.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effects {
+    /// Only the record changes.
+    Record(Box<Record>),
+    /// Down: the weights come first, whatever happens to the record.
+    WriteThenRecord {
+        /// The drain.
+        write: Write,
+        /// The record if the weights were written.
+        done: Box<Record>,
+        /// The record if they were not.
+        failed: Box<Record>,
+    },
+    /// Up: the intent is on record before the weights are touched.
+    RecordThenWrite {
+        /// The record with its intent.
+        intent: Box<Record>,
+        /// The promotion.
+        write: Write,
+        /// The record when the weights stand.
+        done: Box<Record>,
+    },
+}
+
+/// A decision, with its reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The word.
+    pub action: Action,
+    /// Why, in words.
+    pub why: String,
+    /// What to do.
+    pub effects: Effects,
+}
+
+impl Severity {
+    /// The word for it in logs, messages and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}

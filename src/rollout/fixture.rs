@@ -1,0 +1,143 @@
+//! Records and judgements for tests, as short as a sentence.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::decide::{Input, decide};
+use super::effect::{Decision, Effects};
+use super::plan::{DECIDE_WITHIN, Mode, OnBlind, OnUndecided, Plan, STEPS_PERCENT, Sticky, Targets};
+use super::record::{Audit, Phase, Record, Shift};
+use crate::analysis::check::Rules;
+use crate::analysis::verdict::{Blast, Judgement, Reason, Verdict};
+use crate::units::{Minute, Share};
+
+pub(super) fn share(percent: f64) -> Share {
+    Share::from_percent(percent).unwrap()
+}
+
+/// So many minutes after the start.
+pub(super) fn at(minutes: i64) -> Timestamp {
+    let start: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
+    start + SignedDuration::from_mins(minutes)
+}
+
+pub(super) fn audit() -> Audit {
+    Audit { actor: "ana".into(), reason: "release".into(), at: at(0) }
+}
+
+pub(super) fn plan() -> Plan {
+    let arn = |tail: &str| format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:{tail}");
+    Plan {
+        rollout: "checkout".into(),
+        targets: Targets {
+            listener_rule: arn("listener-rule/app/web/1/2/3"),
+            stable: arn("targetgroup/v1/1"),
+            canary: arn("targetgroup/v2/2"),
+        },
+        steps: STEPS_PERCENT.map(share).to_vec(),
+        decide_within: DECIDE_WITHIN,
+        on_undecided: OnUndecided::Hold,
+        on_blind: OnBlind::Drain,
+        mode: Mode::Drive,
+        sticky: Sticky::Auto,
+        rules: Rules::default(),
+    }
+}
+
+impl Record {
+    /// Just started.
+    pub(super) fn test() -> Self {
+        Self::new(plan(), audit(), false)
+    }
+
+    /// On a step since minute 1.
+    pub(super) fn on(step: usize) -> Self {
+        let mut record = Self::test();
+        record.phase = Phase::Running;
+        record.step = Some(step);
+        record.since = at(1);
+        record.shifts.push(Shift { at: at(1), share: record.plan.steps[step] });
+        record
+    }
+
+    pub(super) fn in_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    pub(super) fn planned(mut self, change: impl FnOnce(&mut Plan)) -> Self {
+        change(&mut self.plan);
+        self
+    }
+}
+
+pub(super) fn judged(verdict: Verdict, reason: Reason) -> Judgement {
+    Judgement {
+        minute: None,
+        verdict,
+        reason,
+        log_e_harm: 0.0,
+        checks: Vec::new(),
+        step: None,
+        blind_minutes: 0,
+        blast: Blast::default(),
+        minutes_to_verdict: None,
+    }
+}
+
+pub(super) fn healthy() -> Judgement {
+    judged(Verdict::Healthy, Reason::Proven)
+}
+
+pub(super) fn harmful() -> Judgement {
+    let minute = Minute::of(at(9));
+    judged(Verdict::Harmful, Reason::WorseThanStable { check: "errors".into(), minute })
+}
+
+pub(super) fn undecided() -> Judgement {
+    judged(Verdict::Undecided, Reason::NotYetProven { check: "errors".into() })
+}
+
+pub(super) fn metrics_unread() -> Judgement {
+    judged(Verdict::Blind, Reason::ReadIncomplete { detail: "Forbidden".into() })
+}
+
+/// Decides at minute `minute`, with three healthy targets and the rule as given.
+pub(super) fn decided(record: &Record, seen: f64, judgement: &Judgement, minute: i64) -> Decision {
+    with_health(record, Ok(share(seen)), judgement, minute, Ok(3))
+}
+
+pub(super) fn with_health(
+    record: &Record,
+    seen: Result<Share, &str>,
+    judgement: &Judgement,
+    minute: i64,
+    healthy: Result<u32, &str>,
+) -> Decision {
+    let tick = Minute::of(at(minute));
+    let input = Input { tick, share: seen, judgement, healthy_targets: Some(healthy) };
+    decide(record, &input, at(minute))
+}
+
+impl Decision {
+    /// The record if all goes well.
+    pub(super) fn done(&self) -> &Record {
+        match &self.effects {
+            Effects::Record(next) => next,
+            Effects::WriteThenRecord { done, .. } | Effects::RecordThenWrite { done, .. } => done,
+        }
+    }
+
+    /// The share that would be written.
+    pub(super) fn writes(&self) -> Option<Share> {
+        match &self.effects {
+            Effects::Record(_) => None,
+            Effects::WriteThenRecord { write, .. } | Effects::RecordThenWrite { write, .. } => {
+                Some(write.share)
+            }
+        }
+    }
+
+    pub(super) fn pages(&self) -> Vec<&'static str> {
+        self.done().outbox.iter().map(|page| page.kind.name()).collect()
+    }
+}

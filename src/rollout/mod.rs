@@ -1,0 +1,10 @@
+//! From a record and what was observed to a decision: pure, and the one place where the share is chosen.
+
+pub mod command;
+pub mod decide;
+pub mod effect;
+#[cfg(test)]
+mod fixture;
+pub mod plan;
+pub mod record;
+mod transition;

@@ -1,0 +1,115 @@
+//! What a user asks for, checked: where the traffic is split, in which steps, and by which rules.
+
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::check::Rules;
+use crate::units::{Share, Span};
+
+/// The longest a step may stay undecided before `on_undecided` applies.
+pub const DECIDE_WITHIN: Span = Span::from_minutes(240);
+/// The default steps, in percent: small enough to hurt few, few enough to end within an hour or two.
+pub const STEPS_PERCENT: [f64; 4] = [5.0, 25.0, 50.0, 100.0];
+/// Minutes of stable before the first shift that teach the base rates.
+pub const BASELINE: Span = Span::from_minutes(60);
+
+/// Where the traffic is split. The ARNs are checked: right service, right resource, one region and account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    /// The listener rule whose weights are written (`...:listener-rule/app/...`).
+    pub listener_rule: String,
+    /// The target group of the trusted version.
+    pub stable: String,
+    /// The target group of the new version.
+    pub canary: String,
+}
+
+impl Targets {
+    /// CloudWatch's `LoadBalancer` dimension: `app/NAME/ID`.
+    #[must_use]
+    pub fn load_balancer_dimension(&self) -> String {
+        let path = self.listener_rule.split_once("listener-rule/").map_or("", |(_, rest)| rest);
+        path.split('/').take(3).collect::<Vec<_>>().join("/")
+    }
+
+    /// CloudWatch's `TargetGroup` dimension of a group's ARN: `targetgroup/NAME/ID`.
+    #[must_use]
+    pub fn target_group_dimension(arn: &str) -> &str {
+        arn.find("targetgroup/").map_or(arn, |at| &arn[at..])
+    }
+
+    /// The listener that the rule belongs to.
+    #[must_use]
+    pub fn listener(&self) -> String {
+        let listener = self.listener_rule.replacen("listener-rule/", "listener/", 1);
+        listener.rsplit_once('/').map_or(listener.clone(), |(arn, _)| arn.to_owned())
+    }
+}
+
+/// What to do when a step is still undecided after `decide_within`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUndecided {
+    /// Give up: drain and page.
+    Drain,
+    /// Stay on the step, keep watching, page once. The default: too little traffic is no fault of the
+    /// canary, and a person can decide.
+    Hold,
+    /// Go on without proof, as long as nothing points to harm. The one exception to "never up without
+    /// proof", and only by the plan's word.
+    Promote,
+}
+
+/// What to do when the canary could not be observed for `blind_after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBlind {
+    /// Drain and page. The default: an unobserved canary is an unguarded one.
+    Drain,
+    /// Stay on the step and page.
+    Hold,
+}
+
+/// Whether weights are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Judge and act.
+    Drive,
+    /// Judge, record and page; write no weight.
+    Observe,
+}
+
+/// Whether clients stick to the group that served them first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sticky {
+    /// As the rule says.
+    Auto,
+    /// They do, whatever the rule says (a cookie of the application's own, say).
+    Yes,
+    /// They do not.
+    No,
+}
+
+/// A checked plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The rollout's name, unique among all.
+    pub rollout: String,
+    /// Where the traffic is split.
+    pub targets: Targets,
+    /// The shares to walk through, rising. The last is 100 % unless the rollout is to end short of it.
+    pub steps: Vec<Share>,
+    /// See [`DECIDE_WITHIN`].
+    pub decide_within: Span,
+    /// See [`OnUndecided`].
+    pub on_undecided: OnUndecided,
+    /// See [`OnBlind`].
+    pub on_blind: OnBlind,
+    /// See [`Mode`].
+    pub mode: Mode,
+    /// See [`Sticky`].
+    pub sticky: Sticky,
+    /// What the judge goes by.
+    pub rules: Rules,
+}

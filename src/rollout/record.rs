@@ -1,0 +1,250 @@
+//! The memory of one rollout: everything that the next tick needs, in one item with a version.
+//!
+//! Evidence is not in here. It is computed anew from the whole window at every tick, so late or corrected
+//! minutes, missed ticks and crashes can't leave a wrong sum behind.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+use crate::analysis::verdict::Judgement;
+use crate::analysis::window::Row;
+use crate::units::{Minute, Share};
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Accepted; the next tick makes the first shift.
+    Waiting,
+    /// On a step, watched, going up when healthy.
+    Running,
+    /// On a step, watched, not going up: a person asked for it.
+    Paused,
+    /// Somebody else changed the weights: watched, not going up until `resume`.
+    Frozen,
+    /// To be drained; the weights could not be written yet. Every tick tries again.
+    Draining,
+    /// Ended with the canary at zero. Terminal.
+    Drained,
+    /// Ended with the canary proven on every step. Terminal.
+    Promoted,
+}
+
+impl Phase {
+    /// Nothing more will happen to it.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Drained | Self::Promoted)
+    }
+
+    /// The word for it in logs and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Frozen => "frozen",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+            Self::Promoted => "promoted",
+        }
+    }
+}
+
+/// A change of the share that took place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shift {
+    /// When.
+    pub at: Timestamp,
+    /// To which share.
+    pub share: Share,
+}
+
+/// A share that is to be written, noted before the writing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// When it was noted.
+    pub at: Timestamp,
+    /// The share to write.
+    pub share: Share,
+    /// The step that it leads to.
+    pub step: usize,
+}
+
+/// How urgent a page is; a topic's subscribers filter by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Somebody must look, not at once.
+    Warning,
+    /// Somebody must look now.
+    Critical,
+}
+
+/// What a page is about: one for each transition that a person must know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageKind {
+    /// The canary was drained.
+    Drained,
+    /// The canary must be drained and could not be.
+    DrainFailed,
+    /// Somebody else changed the weights.
+    Frozen,
+    /// The canary can't be observed.
+    Blind,
+    /// A step is undecided for longer than the plan allows.
+    Undecided,
+    /// The canary is harmful or healthy, and the plan says to write nothing.
+    Observed,
+    /// The next step waits for a canary target to become healthy.
+    NoHealthyTarget,
+    /// The rollout ended well.
+    Promoted,
+}
+
+/// A message for on-call, kept in the record until it is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// Unique for the transition: the same page sent twice carries the same key.
+    pub key: String,
+    /// What it is about.
+    pub kind: PageKind,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// When the transition was decided.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub why: String,
+    /// The canary's share before the transition.
+    pub share: Share,
+    /// What the judge knew.
+    pub judgement: Option<Judgement>,
+}
+
+/// Who asked for something, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// A person or a pipeline.
+    pub actor: String,
+    /// In their words.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The memory of one rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Grows by one with every write; a write names the version that it replaces.
+    pub version: u64,
+    /// What was asked for.
+    pub plan: Plan,
+    /// Who asked for it.
+    pub started: Audit,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The last thing that changed the phase or the step.
+    pub since: Timestamp,
+    /// Why it stands there.
+    pub why: String,
+    /// Index into the plan's steps; `None` before the first shift.
+    pub step: Option<usize>,
+    /// Shares that stood, oldest first; the last is the one that should stand now.
+    pub shifts: Vec<Shift>,
+    /// A write that was begun.
+    pub intent: Option<Intent>,
+    /// Clients stick to their group (declared, or read from the rule at the start).
+    pub sticky: bool,
+    /// Since when the metrics could not be read whole.
+    pub unread_since: Option<Timestamp>,
+    /// The minute of the last tick that was carried out.
+    pub last_tick: Option<Minute>,
+    /// Pages not sent yet, oldest first.
+    pub outbox: Vec<Page>,
+    /// Conditions paged on this step, so that each is paged once.
+    pub paged: Vec<PageKind>,
+    /// What the last tick found.
+    pub last: Option<Judgement>,
+}
+
+impl Record {
+    /// A record for a plan that was just accepted.
+    #[must_use]
+    pub fn new(plan: Plan, started: Audit, sticky: bool) -> Self {
+        let at = started.at;
+        Self {
+            version: 0,
+            plan,
+            why: format!("started by {}: {}", started.actor, started.reason),
+            started,
+            phase: Phase::Waiting,
+            since: at,
+            step: None,
+            shifts: vec![Shift { at, share: Share::ZERO }],
+            intent: None,
+            sticky,
+            unread_since: None,
+            last_tick: None,
+            outbox: Vec::new(),
+            paged: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// The rollout's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.plan.rollout
+    }
+
+    /// Whether ticks still have work with it: it has not ended, or a page of its end is not sent yet.
+    #[must_use]
+    pub fn needs_ticks(&self) -> bool {
+        !self.phase.is_terminal() || !self.outbox.is_empty()
+    }
+
+    /// The share that should stand now.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        self.shifts.last().map_or(Share::ZERO, |shift| shift.share)
+    }
+
+    /// The share that stood when `minute` ended.
+    #[must_use]
+    pub fn share_at(&self, minute: Minute) -> Share {
+        let end = minute.plus(1).start();
+        let before = self.shifts.iter().rev().find(|shift| shift.at < end);
+        before.map_or(Share::ZERO, |shift| shift.share)
+    }
+}
+
+/// What happened, for those who ask later: one entry a tick and rollout, and one a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The rollout.
+    pub rollout: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The decision's word: `hold`, `promote`, `drain`, ... or the command's.
+    pub decision: String,
+    /// Why, in words.
+    pub why: String,
+    /// The phase after it.
+    pub phase: Phase,
+    /// The share after it.
+    pub share: Share,
+    /// Who asked, if somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Audit>,
+    /// What the judge said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
+    /// What the judge saw: the whole window where something changed, the newest minutes else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Row>,
+}

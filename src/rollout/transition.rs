@@ -1,0 +1,100 @@
+//! The ways in which a record may change. Each takes the record as it was and answers the one to store,
+//! so that a decision can hold several of them side by side.
+
+use jiff::Timestamp;
+
+use super::record::{Intent, Page, PageKind, Phase, Record, Severity, Shift};
+use crate::analysis::verdict::Judgement;
+use crate::units::{Minute, Share};
+
+impl PageKind {
+    /// The word for it in keys, logs and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::DrainFailed => "drain_failed",
+            Self::Frozen => "frozen",
+            Self::Blind => "blind",
+            Self::Undecided => "undecided",
+            Self::Observed => "observed",
+            Self::NoHealthyTarget => "no_healthy_target",
+            Self::Promoted => "promoted",
+        }
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Drained | Self::DrainFailed => Severity::Critical,
+            Self::Frozen | Self::Blind | Self::Undecided | Self::Observed | Self::NoHealthyTarget => {
+                Severity::Warning
+            }
+            Self::Promoted => Severity::Info,
+        }
+    }
+}
+
+impl Record {
+    /// As it is after a tick that found `judgement`.
+    pub(super) fn ticked(&self, tick: Option<Minute>, judgement: Option<&Judgement>) -> Self {
+        let mut next = self.clone();
+        next.last_tick = tick.or(self.last_tick);
+        next.last = judgement.cloned().or_else(|| self.last.clone());
+        next
+    }
+
+    /// In another phase, from now on and for this reason.
+    pub(super) fn into_phase(mut self, phase: Phase, why: &str, now: Timestamp) -> Self {
+        self.phase = phase;
+        why.clone_into(&mut self.why);
+        self.since = now;
+        self
+    }
+
+    /// With a share that stands from now on.
+    pub(super) fn with_share(mut self, share: Share, now: Timestamp) -> Self {
+        self.intent = None;
+        if !self.share().same_as(share) {
+            self.shifts.push(Shift { at: now, share });
+        }
+        self
+    }
+
+    /// On a step whose share stands from now on.
+    pub(super) fn on_step(mut self, step: usize, share: Share, now: Timestamp) -> Self {
+        self.step = Some(step);
+        self.paged.clear();
+        self.with_share(share, now)
+    }
+
+    /// With the intent to go to a step.
+    pub(super) fn intending(mut self, step: usize, share: Share, now: Timestamp) -> Self {
+        self.intent = Some(Intent { at: now, share, step });
+        self
+    }
+
+    /// With a page in the outbox.
+    pub(super) fn paging(mut self, kind: PageKind, why: &str, now: Timestamp) -> Self {
+        self.outbox.push(Page {
+            key: format!("{}/{}/{}/{}", self.id(), self.started.at, self.version, kind.name()),
+            kind,
+            severity: kind.severity(),
+            at: now,
+            why: why.to_owned(),
+            share: self.share(),
+            judgement: self.last.clone(),
+        });
+        self
+    }
+
+    /// With a page in the outbox, unless this step has paged for that already.
+    pub(super) fn paging_once(mut self, kind: PageKind, why: &str, now: Timestamp) -> Self {
+        if self.paged.contains(&kind) {
+            return self;
+        }
+        self.paged.push(kind);
+        self.paging(kind, why, now)
+    }
+}
