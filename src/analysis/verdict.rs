@@ -136,7 +136,7 @@ impl std::fmt::Display for Reason {
             Self::CanarySilent { minutes } => {
                 write!(f, "no canary request for {minutes} min while stable has traffic")
             }
-            Self::NoTraffic => f.write_str("the canary has no share of the traffic yet"),
+            Self::NoTraffic => f.write_str("no whole minute with canary traffic yet"),
             Self::WarmingUp { minutes_left } => {
                 write!(f, "warming up, {minutes_left} min left")
             }

@@ -71,7 +71,15 @@ pub struct Distribution {
     pub count: u64,
     /// Key k stands for the edge 1.1^k (seconds for latency, the metric's own unit elsewhere); the value
     /// is the number of samples below that edge.
+    #[serde(deserialize_with = "edges")]
     pub le: BTreeMap<i32, u64>,
+}
+
+/// JSON has text for keys, and an untagged enum hands them on as text: read them as numbers here.
+fn edges<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<i32, u64>, D::Error> {
+    let text = BTreeMap::<String, u64>::deserialize(from)?;
+    let number = |(key, count): (String, u64)| Ok((key.parse().map_err(serde::de::Error::custom)?, count));
+    text.into_iter().map(number).collect()
 }
 
 /// A metric of the application's own, in whichever of its shapes it was published.
@@ -233,5 +241,19 @@ mod tests {
         assert_eq!(direct.answered(), None);
         let both = ArmCounts { http_2xx: Some(5), ..direct };
         assert_eq!(both.answered(), Some(5));
+    }
+
+    #[test]
+    fn a_row_with_every_kind_of_metric_reads_back_from_json() {
+        let text = r#"{"minute":"2026-03-01T10:00:00Z","share":10.0,"stable":{"requests":7,
+            "latency":{"count":7,"le":{"-25":1,"3":7}},
+            "metrics":{"thumbs_down":{"bad":4,"total":60},"kind":{"classes":{"a":2}},
+                       "speed":{"count":4,"le":{"-1":2,"40":4}}}}}"#;
+        let row: Row = serde_json::from_str(text).unwrap();
+        let metrics = &row.stable.as_ref().unwrap().metrics;
+        assert!(matches!(metrics["speed"], MetricCounts::Values(_)));
+        assert!(matches!(metrics["thumbs_down"], MetricCounts::Ratio(_)));
+        let again: Row = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+        assert_eq!(again, row);
     }
 }

@@ -96,7 +96,7 @@ pub fn obey(
         return refuse(format!("{} is being drained: {}", record.id(), record.why));
     }
     match order {
-        Order::Pause => pause(record, why, now),
+        Order::Pause => pause(record, &why, now),
         Order::Resume(weights) => resume(record, weights, sight, why, now),
         Order::Promote => skip_ahead(record, sight, why, now),
         Order::Abort => Ok(abort(record, sight, why, now)),
@@ -107,10 +107,10 @@ fn keep(why: String, next: Record) -> Result<Decision, Refusal> {
     Ok(Decision { action: Action::Hold, why, effects: Effects::Record(Box::new(next)) })
 }
 
-fn pause(record: &Record, why: String, now: Timestamp) -> Result<Decision, Refusal> {
+fn pause(record: &Record, why: &str, now: Timestamp) -> Result<Decision, Refusal> {
     match record.phase {
         Phase::Waiting => refuse("the first shift has not been made yet: abort it, or pause it after that"),
-        Phase::Running => keep(why.clone(), record.clone().into_phase(Phase::Paused, &why, now)),
+        Phase::Running => keep(why.to_owned(), record.clone().into_phase(Phase::Paused, why, now)),
         phase => refuse(format!("{} is {} already", record.id(), phase.name())),
     }
 }

@@ -79,7 +79,12 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
             let at = record.intent.as_ref().map_or(now, |intent| intent.at);
             keep(Action::Repair, why.clone(), arrived(next.on_step(step, share, at), &why, now))
         }
-        Move::Follow(share, why) => keep(Action::Hold, why, next.with_share(share, now)),
+        Move::Follow(share, why) => {
+            let mut next = next.with_share(share, now);
+            // Another share is another step for those who read the pages; harm is for the whole rollout.
+            next.paged.retain(|kind| *kind == PageKind::ObservedHarmful);
+            keep(Action::Hold, why, next)
+        }
     }
 }
 
@@ -111,7 +116,7 @@ fn intend(record: &Record, input: &Input<'_>, now: Timestamp) -> Move {
     let drives = record.plan.mode == Mode::Drive;
     if input.judgement.verdict == Verdict::Harmful {
         let why = input.judgement.reason.to_string();
-        return if drives { Move::Drain(why) } else { Move::HoldAndPage(PageKind::Observed, why) };
+        return if drives { Move::Drain(why) } else { Move::HoldAndPage(PageKind::ObservedHarmful, why) };
     }
     let share = match input.share {
         Ok(share) => share,
@@ -202,7 +207,7 @@ fn suspected(judgement: &Judgement) -> bool {
 /// The next step up, or the end.
 fn up(record: &Record, why: String) -> Move {
     if record.plan.mode == Mode::Observe {
-        return Move::HoldAndPage(PageKind::Observed, why);
+        return Move::HoldAndPage(PageKind::ObservedHealthy, why);
     }
     let next = record.step.map_or(0, |step| step + 1);
     if next < record.plan.steps.len() { Move::Promote(next, why) } else { Move::Finish(why) }
@@ -522,8 +527,11 @@ mod tests {
             assert_eq!(decision.done().share(), share(seen));
         }
         let decision = decided(&record, 5.0, &harmful(), 30);
-        assert_eq!(decision.pages(), ["observed"]);
+        assert_eq!(decision.pages(), ["observed_harmful"]);
         assert_eq!(decided(decision.done(), 5.0, &harmful(), 31).pages().len(), 1);
+        let healthy_first = decided(&record, 5.0, &healthy(), 30);
+        let then = decided(healthy_first.done(), 5.0, &harmful(), 31);
+        assert_eq!(then.pages(), ["observed_healthy", "observed_harmful"]);
     }
 
     #[test]

@@ -99,8 +99,10 @@ pub enum PageKind {
     Blind,
     /// A step is undecided for longer than the plan allows.
     Undecided,
-    /// The canary is harmful or healthy, and the plan says to write nothing.
-    Observed,
+    /// The canary is harmful, and the plan says to write nothing.
+    ObservedHarmful,
+    /// The canary is healthy, and the plan says to write nothing.
+    ObservedHealthy,
     /// The next step waits for a canary target to become healthy.
     NoHealthyTarget,
     /// The rollout ended well.

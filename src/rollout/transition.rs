@@ -17,7 +17,8 @@ impl PageKind {
             Self::Frozen => "frozen",
             Self::Blind => "blind",
             Self::Undecided => "undecided",
-            Self::Observed => "observed",
+            Self::ObservedHarmful => "observed_harmful",
+            Self::ObservedHealthy => "observed_healthy",
             Self::NoHealthyTarget => "no_healthy_target",
             Self::Promoted => "promoted",
         }
@@ -27,11 +28,9 @@ impl PageKind {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::Drained | Self::DrainFailed => Severity::Critical,
-            Self::Frozen | Self::Blind | Self::Undecided | Self::Observed | Self::NoHealthyTarget => {
-                Severity::Warning
-            }
-            Self::Promoted => Severity::Info,
+            Self::Drained | Self::DrainFailed | Self::ObservedHarmful => Severity::Critical,
+            Self::Frozen | Self::Blind | Self::Undecided | Self::NoHealthyTarget => Severity::Warning,
+            Self::Promoted | Self::ObservedHealthy => Severity::Info,
         }
     }
 }

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 /// All tables, by name.
-pub fn tables() -> Value {
+pub(super) fn tables() -> Value {
     serde_json::from_str(include_str!("../../tests/oracle/stats.json"))
         .expect("the committed tables are JSON")
 }
 
 /// A number that was written as text to keep its digits, or as a plain number.
-pub fn number(value: &Value) -> f64 {
+pub(super) fn number(value: &Value) -> f64 {
     match value {
         Value::String(text) => text.parse().expect("a decimal number"),
         other => other.as_f64().expect("a number"),
@@ -17,17 +17,17 @@ pub fn number(value: &Value) -> f64 {
 }
 
 /// The numbers of a list.
-pub fn numbers(value: &Value) -> Vec<f64> {
+pub(super) fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("a list").iter().map(number).collect()
 }
 
 /// A count.
-pub fn count(value: &Value) -> u64 {
+pub(super) fn count(value: &Value) -> u64 {
     value.as_u64().expect("a whole number")
 }
 
 /// Fails unless `got` is within `relative * |want| + absolute` of `want`.
-pub fn assert_close(got: f64, want: f64, relative: f64, absolute: f64, case: &Value) {
+pub(super) fn assert_close(got: f64, want: f64, relative: f64, absolute: f64, case: &Value) {
     let error = (got - want).abs();
     assert!(
         got == want || error <= relative * want.abs() + absolute,

@@ -1,0 +1,237 @@
+//! The names that AWS gives to things, taken apart and checked.
+//!
+//! A plan that names a listener instead of its rule, or a group in another region, would fail hours later
+//! with an answer of the service that nobody understands. Here it fails when it is read, in plain words.
+
+/// Which thing an ARN must name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ArnKind {
+    /// A rule of an Application Load Balancer's listener.
+    ListenerRule,
+    /// A target group.
+    TargetGroup,
+    /// A standard SNS topic.
+    Topic,
+}
+
+impl ArnKind {
+    /// The form, in a regular expression that JSON Schema and this module agree on.
+    pub(super) fn pattern(self) -> &'static str {
+        match self {
+            Self::ListenerRule => {
+                "^arn:(aws|aws-cn|aws-us-gov):elasticloadbalancing:[a-z][a-z0-9-]*[0-9]:[0-9]{12}:\
+                 listener-rule/app/[0-9A-Za-z-]{1,64}(/[0-9A-Za-z-]{1,64}){3}$"
+            }
+            Self::TargetGroup => {
+                "^arn:(aws|aws-cn|aws-us-gov):elasticloadbalancing:[a-z][a-z0-9-]*[0-9]:[0-9]{12}:\
+                 targetgroup/[0-9A-Za-z-]{1,64}/[0-9A-Za-z-]{1,64}$"
+            }
+            Self::Topic => {
+                "^arn:(aws|aws-cn|aws-us-gov):sns:[a-z][a-z0-9-]*[0-9]:[0-9]{12}:[0-9A-Za-z_-]{1,256}$"
+            }
+        }
+    }
+
+    fn service(self) -> &'static str {
+        match self {
+            Self::ListenerRule | Self::TargetGroup => "elasticloadbalancing",
+            Self::Topic => "sns",
+        }
+    }
+
+    /// What is wanted, with its form.
+    pub(super) fn wanted(self) -> &'static str {
+        match self {
+            Self::ListenerRule => {
+                "must be the ARN of a listener rule, arn:aws:elasticloadbalancing:REGION:ACCOUNT:\
+                 listener-rule/app/NAME/ID/LISTENER/RULE"
+            }
+            Self::TargetGroup => {
+                "must be the ARN of a target group, arn:aws:elasticloadbalancing:REGION:ACCOUNT:\
+                 targetgroup/NAME/ID"
+            }
+            Self::Topic => "must be the ARN of a standard SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME",
+        }
+    }
+}
+
+/// The parts of an ARN that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arn {
+    /// Partition, region and account; all three ARNs of a plan share it.
+    pub(super) place: [String; 3],
+    /// The name of a target group or topic; of a rule, its load balancer's name.
+    pub(super) name: String,
+}
+
+impl Arn {
+    /// # Errors
+    /// The rule that `text` breaks, in words.
+    pub(super) fn parse(text: &str, kind: ArnKind) -> Result<Self, String> {
+        let wanted = kind.wanted();
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let &["arn", partition, service, region, account, resource] = parts.as_slice() else {
+            return Err(wanted.to_owned());
+        };
+        if !matches!(partition, "aws" | "aws-cn" | "aws-us-gov") {
+            return Err(format!("{wanted}: the partition must be aws, aws-cn or aws-us-gov"));
+        }
+        if service != kind.service() {
+            return Err(format!("{wanted}: the service must be {}", kind.service()));
+        }
+        if !is_region(region) {
+            return Err(format!("{wanted}: the region must look like eu-west-1"));
+        }
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("{wanted}: the account must have 12 digits"));
+        }
+        let name = resource_name(resource, kind)?;
+        Ok(Self { place: [partition, region, account].map(str::to_owned), name: name.to_owned() })
+    }
+
+    /// Partition, region and account, as a message names them.
+    pub(super) fn place_name(&self) -> String {
+        self.place.join(" ")
+    }
+}
+
+fn is_region(region: &str) -> bool {
+    let plain = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    plain
+        && region.len() <= 32
+        && region.starts_with(|c: char| c.is_ascii_lowercase())
+        && region.ends_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_part(part: &str) -> bool {
+    (1..=64).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The name in the resource part, if it is the resource that is wanted.
+fn resource_name(resource: &str, kind: ArnKind) -> Result<&str, String> {
+    let wanted = kind.wanted();
+    let parts: Vec<&str> = resource.split('/').collect();
+    match (kind, parts.as_slice()) {
+        (ArnKind::ListenerRule, ["listener-rule", "app", rest @ ..])
+            if rest.len() == 4 && rest.iter().all(|part| is_part(part)) =>
+        {
+            Ok(rest[0])
+        }
+        (ArnKind::TargetGroup, ["targetgroup", name, id]) if is_part(name) && is_part(id) => Ok(name),
+        (ArnKind::Topic, [topic]) => topic_name(topic, wanted),
+        (ArnKind::ListenerRule | ArnKind::TargetGroup, found) => {
+            Err(format!("{wanted}{}", mistaken(found, kind)))
+        }
+        (ArnKind::Topic, _) => Err(wanted.to_owned()),
+    }
+}
+
+fn topic_name<'a>(topic: &'a str, wanted: &str) -> Result<&'a str, String> {
+    if topic.ends_with(".fifo") {
+        return Err(format!("{wanted}: this is a FIFO topic, which pages can't go through"));
+    }
+    let plain = topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain && (1..=256).contains(&topic.len()) { Ok(topic) } else { Err(wanted.to_owned()) }
+}
+
+/// What somebody who gives this resource has probably mixed up.
+fn mistaken(found: &[&str], kind: ArnKind) -> &'static str {
+    match (kind, found) {
+        (_, ["listener-rule" | "listener", "net", ..] | ["loadbalancer", "net", ..]) => {
+            ": this belongs to a Network Load Balancer, which has no rules with weighted groups"
+        }
+        (_, ["listener-rule" | "listener", "gwy", ..] | ["loadbalancer", "gwy", ..]) => {
+            ": this belongs to a Gateway Load Balancer, which has no rules with weighted groups"
+        }
+        (ArnKind::ListenerRule, ["listener", ..]) => {
+            ": this is a listener; name the one of its rules that splits the traffic (its default rule has \
+             an ARN, too)"
+        }
+        (_, ["loadbalancer", ..]) => ": this is a load balancer",
+        (ArnKind::ListenerRule, ["targetgroup", ..]) => ": this is a target group",
+        (ArnKind::TargetGroup, ["listener-rule" | "listener", ..]) => ": this is a listener or its rule",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFIX: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:";
+
+    fn rule(resource: &str) -> Result<Arn, String> {
+        Arn::parse(&format!("{PREFIX}{resource}"), ArnKind::ListenerRule)
+    }
+
+    fn group(text: &str) -> Result<Arn, String> {
+        Arn::parse(text, ArnKind::TargetGroup)
+    }
+
+    #[test]
+    fn every_partition_is_taken() {
+        for (partition, region) in
+            [("aws", "eu-west-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")]
+        {
+            let text =
+                format!("arn:{partition}:elasticloadbalancing:{region}:123456789012:targetgroup/shop-2/0a");
+            let arn = group(&text).unwrap();
+            assert_eq!(arn.name, "shop-2");
+            assert_eq!(arn.place, [partition, region, "123456789012"]);
+        }
+        assert_eq!(rule("listener-rule/app/shop/50dc6c/f2f7dc/9683b2").unwrap().name, "shop");
+    }
+
+    #[test]
+    fn what_was_mixed_up_is_said() {
+        for (resource, word) in [
+            ("listener/app/shop/50dc6c/f2f7dc", "this is a listener"),
+            ("listener-rule/net/shop/50dc6c/f2f7dc/9683b2", "Network Load Balancer"),
+            ("listener/net/shop/50dc6c/f2f7dc", "Network Load Balancer"),
+            ("loadbalancer/app/shop/50dc6c", "this is a load balancer"),
+            ("targetgroup/shop/50dc6c", "this is a target group"),
+        ] {
+            let said = rule(resource).unwrap_err();
+            assert!(said.contains(word), "{resource}: {said}");
+        }
+        let said = group(&format!("{PREFIX}listener-rule/app/a/b/c/d")).unwrap_err();
+        assert!(said.contains("a listener or its rule"));
+    }
+
+    #[test]
+    fn parts_that_are_missing_malformed_or_too_many_are_refused() {
+        for resource in [
+            "listener-rule/app/shop/50dc6c/f2f7dc",
+            "listener-rule/app/shop/50dc6c/f2f7dc/9683b2/more",
+            "listener-rule/app/shop//f2f7dc/9683b2",
+            "listener-rule/app/shop/50dc6c/f2f7dc/9683b2 ",
+            "listener-rule/app/s hop/50dc6c/f2f7dc/9683b2",
+            "",
+        ] {
+            assert!(rule(resource).is_err(), "{resource:?} was taken");
+        }
+        for text in [
+            "",
+            "targetgroup/shop/50dc6c",
+            "arn:aws-x:elasticloadbalancing:eu-west-1:123456789012:targetgroup/shop/50dc6c",
+            "arn:aws:elasticache:eu-west-1:123456789012:targetgroup/shop/50dc6c",
+            "arn:aws:elasticloadbalancing::123456789012:targetgroup/shop/50dc6c",
+            "arn:aws:elasticloadbalancing:Europe:123456789012:targetgroup/shop/50dc6c",
+            "arn:aws:elasticloadbalancing:eu-west-1:12345678901:targetgroup/shop/50dc6c",
+            "arn:aws:elasticloadbalancing:eu-west-1:12345678901x:targetgroup/shop/50dc6c",
+        ] {
+            assert!(group(text).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_standard_and_lies_in_sns() {
+        let topic = |text| Arn::parse(text, ArnKind::Topic);
+        assert!(topic("arn:aws:sns:eu-west-1:123456789012:on_call-1").is_ok());
+        assert!(topic("arn:aws:sns:eu-west-1:123456789012:on-call.fifo").unwrap_err().contains("FIFO"));
+        assert!(topic("arn:aws:sns:eu-west-1:123456789012:on/call").is_err());
+        assert!(topic("arn:aws:sqs:eu-west-1:123456789012:on-call").is_err());
+        // A subscription, not a topic.
+        assert!(topic("arn:aws:sns:eu-west-1:123456789012:on-call:6b0e71bd").is_err());
+    }
+}

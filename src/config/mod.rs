@@ -1,0 +1,49 @@
+//! From text to a checked [`Plan`]: the only way in.
+//!
+//! A plan is read into a tree of values first and then walked with the table of known keys, so that every
+//! problem is found and told at once, with the key, the value and the rule. Reading it straight into the
+//! types would be shorter and would stop at the first mistake.
+
+mod arn;
+mod errors_check;
+mod keys;
+mod plan;
+mod problem;
+mod schema;
+mod settings;
+mod steps;
+mod text;
+mod values;
+mod walk;
+
+pub use plan::parse_plan_value;
+pub use problem::{PlanErrors, Problem};
+pub use schema::{ReferenceRow, plan_reference_rows, plan_schema};
+pub use settings::{Clock, KNOWN_SETTINGS, Settings, SettingsErrors};
+pub use text::{PLAN_BYTES_MAX, parse_plan};
+
+pub(crate) use problem::{unknown_key_rule, write_problems};
+pub(crate) use values::name as rollout_name;
+
+use crate::rollout::plan::Plan;
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// To be carried out: it must say where the traffic is split.
+    Rollout,
+    /// For replay and simulation: the ARNs may be left out, and harmless stand-ins take their place.
+    Offline,
+}
+
+/// A plan that keeps all rules, with what its author may not have meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedPlan {
+    /// The plan.
+    pub plan: Plan,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The whole plan: from a tree of values to what the rest of the program goes by.
+
+use serde_json::Value;
+
+use super::arn::{Arn, ArnKind};
+use super::keys::{CHECKS, PLAN_KEYS};
+use super::problem::{PlanErrors, unknown_key_rule};
+use super::walk::{Problems, Walk};
+use super::{CheckedPlan, Scope, steps};
+use crate::analysis::check::{Check, Rules};
+use crate::rollout::plan::{Plan, Targets};
+use crate::units::Share;
+
+/// Where traffic is split when there is none: no such account exists.
+const NOWHERE: [&str; 3] = [
+    "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener-rule/app/offline/0000000000000000/\
+     0000000000000000/0000000000000000",
+    "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/stable/0000000000000000",
+    "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/canary/0000000000000000",
+];
+
+/// The name of a rollout that has none and needs none.
+const OFFLINE_NAME: &str = "offline";
+
+/// Reads a plan that was parsed already: one that came inside a JSON command.
+///
+/// # Errors
+/// Every problem of the plan, with key, value and rule.
+pub fn parse_plan_value(value: &Value, scope: Scope) -> Result<CheckedPlan, PlanErrors> {
+    let mut problems = Problems::default();
+    let plan = match value {
+        Value::Object(map) => read(Walk::new("", &PLAN_KEYS, Some(map), &mut problems), scope),
+        Value::Null => {
+            problems.missing("", "the plan is empty: it needs listener_rule, stable and canary");
+            None
+        }
+        other => {
+            problems.add("", other, "is no plan: a plan is a mapping of keys to values");
+            None
+        }
+    };
+    let problems = problems.into_list();
+    match plan {
+        Some(plan) if problems.is_empty() => {
+            let warnings = warnings(&plan);
+            Ok(CheckedPlan { plan, warnings })
+        }
+        _ => Err(PlanErrors(problems)),
+    }
+}
+
+/// Reads all keys, whatever is wrong with some of them. The answer counts only if no problem was noted.
+fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
+    let (targets, canary_name) = targets(&mut walk, scope);
+    let rollout = walk.name("rollout").or(canary_name);
+    let plan = Plan {
+        rollout: rollout.unwrap_or_else(|| OFFLINE_NAME.to_owned()),
+        targets,
+        steps: steps::read(&mut walk),
+        decide_within: walk.span("decide_within"),
+        on_undecided: walk.word("on_undecided"),
+        on_blind: walk.word("on_blind"),
+        mode: walk.word("mode"),
+        sticky: walk.word("sticky"),
+        rules: Rules {
+            false_rollback: walk.rate("false_rollback"),
+            false_promotion: walk.rate("false_promotion"),
+            convict_minutes: u32::try_from(walk.count("convict_minutes")).ok()?,
+            bake: walk.span("bake"),
+            min_requests: walk.count("min_requests"),
+            warm_up: walk.span("warm_up"),
+            blind_after: walk.span("blind_after"),
+            checks: checks(&mut walk),
+        },
+    };
+    require_order_of_times(&mut walk, &plan);
+    Some(plan)
+}
+
+/// A step must be able to bake, and to be judged, before its time is over.
+fn require_order_of_times(walk: &mut Walk<'_, '_>, plan: &Plan) {
+    let (decide_within, rules) = (plan.decide_within, &plan.rules);
+    let rule = format!("must be at least bake ({}): a step can't be left before it", rules.bake);
+    walk.require(decide_within >= rules.bake, &["decide_within", "bake"], "decide_within", rule);
+    let rule = format!("must be less than decide_within ({decide_within}): nothing would be judged");
+    walk.require(rules.warm_up < decide_within, &["decide_within", "warm_up"], "warm_up", rule);
+}
+
+/// The three ARNs, and the name that the canary's gives to the rollout.
+fn targets(walk: &mut Walk<'_, '_>, scope: Scope) -> (Targets, Option<String>) {
+    let keys = ["listener_rule", "stable", "canary"];
+    if scope == Scope::Rollout {
+        walk.need(keys[0], ArnKind::ListenerRule.wanted());
+        walk.need(keys[1], ArnKind::TargetGroup.wanted());
+        walk.need(keys[2], ArnKind::TargetGroup.wanted());
+    }
+    let arns = keys.map(|key| walk.arn(key));
+    let place = |index: usize| arns[index].as_ref().map(|(_, arn)| arn);
+    let first = (0..keys.len()).find(|index| place(*index).is_some()).unwrap_or_default();
+    for index in first + 1..keys.len() {
+        let (Some(reference), Some(arn)) = (place(first), place(index)) else { continue };
+        let rule = format!(
+            "must be in the partition, region and account of {} ({}), not {}",
+            keys[first],
+            reference.place_name(),
+            arn.place_name()
+        );
+        walk.require(same_place(reference, arn), &[], keys[index], rule);
+    }
+    let same = matches!((&arns[1], &arns[2]), (Some((stable, _)), Some((canary, _))) if stable == canary);
+    walk.require(!same, &["canary"], "canary", "must be another target group than stable");
+    let name = arns[2].as_ref().map(|(_, arn)| arn.name.to_ascii_lowercase());
+    let mut texts =
+        arns.into_iter().zip(NOWHERE).map(|(arn, nowhere)| arn.map_or(nowhere.to_owned(), |(t, _)| t));
+    let mut next = || texts.next().unwrap_or_default();
+    (Targets { listener_rule: next(), stable: next(), canary: next() }, name)
+}
+
+fn same_place(one: &Arn, other: &Arn) -> bool {
+    one.place == other.place
+}
+
+/// The checks by name; the default if the key is absent.
+fn checks(walk: &mut Walk<'_, '_>) -> Vec<Check> {
+    let path = walk.path_of("checks");
+    let Some(value) = walk.written("checks") else { return Rules::default().checks };
+    let known: Vec<&str> = CHECKS.iter().map(|kind| kind.name).collect();
+    let Value::Object(map) = value else {
+        let rule = format!("must be a mapping of checks; known are {}", known.join(", "));
+        walk.problems().add(&path, value, rule);
+        return Vec::new();
+    };
+    if map.is_empty() {
+        let rule = format!("must name at least one check out of {}, or be left out", known.join(", "));
+        walk.problems().add(&path, value, rule);
+    }
+    map.iter().filter_map(|(name, body)| check(walk.problems(), &path, name, body, &known)).collect()
+}
+
+/// One check; with an empty body, all of it is default.
+fn check(problems: &mut Problems, path: &str, name: &str, body: &Value, known: &[&str]) -> Option<Check> {
+    let path = format!("{path}.{name}");
+    let Some(kind) = CHECKS.iter().find(|kind| kind.name == name) else {
+        problems.add(&path, body, unknown_key_rule(name, known).0.replace("key", "check"));
+        return None;
+    };
+    let map = match body {
+        Value::Null => None,
+        Value::Object(map) => Some(map),
+        other => {
+            problems.add(&path, other, "must be a mapping of keys to values, or {} for all defaults");
+            return None;
+        }
+    };
+    let rule = (kind.read)(&mut Walk::new(&path, kind.keys, map, problems));
+    Some(Check { name: name.to_owned(), rule })
+}
+
+/// What is allowed, but perhaps not meant.
+fn warnings(plan: &Plan) -> Vec<String> {
+    let last = plan.steps.last().filter(|last| **last < Share::FULL);
+    let short = last.map(|last| {
+        format!(
+            "steps: the rollout ends at {last}; stable keeps the rest of the traffic until somebody moves it"
+        )
+    });
+    short.into_iter().collect()
+}

@@ -1,0 +1,123 @@
+//! The shell round the pure core: one entry for every invocation, on Lambda, in the simulator and in tests.
+
+mod commands;
+mod observe;
+pub mod page;
+mod perform;
+pub mod tick;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::config::Clock;
+use crate::event::{EventError, Invocation, Tick};
+use crate::ports::{Failure, Platform};
+use crate::units::{Minute, Span};
+
+/// A tick that is older than this when it arrives is dropped: the ones after it have done its work, and
+/// what it would write is out of date.
+pub const STALE_TICK: SignedDuration = SignedDuration::from_mins(3);
+
+/// What an installation may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Minutes younger than this may still change in CloudWatch and are not looked at.
+    pub watermark: Span,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+/// Why an invocation failed. Its type is a stable word, for alarms.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The event can't be read; nothing was touched.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// There is no such rollout.
+    #[error("{0}")]
+    NotFound(String),
+    /// The command makes no sense now; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// A call failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl HandlerError {
+    /// The stable word for it.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(error) => error.error_type(),
+            Self::NotFound(_) => "NoSuchRollout",
+            Self::Refused(_) => "CommandRefused",
+            Self::Failed(_) => "CallFailed",
+        }
+    }
+}
+
+/// Handles one invocation. `now` is the machine's time, read once.
+///
+/// # Errors
+/// If the event can't be read, a command is refused, or a tick can't read which rollouts are running.
+pub async fn handle<P: Platform>(
+    platform: &P,
+    options: &Options,
+    event: &Value,
+    now: Timestamp,
+) -> Result<Value, HandlerError> {
+    match Invocation::from_json(event)? {
+        Invocation::Tick(tick) => on_tick(platform, options, &tick, now).await,
+        Invocation::Command(command) => {
+            let answer = commands::command(platform, &command, now).await;
+            tracing::info!(command = command.verb.name(), ok = answer.is_ok(), "command");
+            answer
+        }
+    }
+}
+
+async fn on_tick<P: Platform>(
+    platform: &P,
+    options: &Options,
+    tick: &Tick,
+    wall: Timestamp,
+) -> Result<Value, HandlerError> {
+    let scheduled = tick.scheduled_at.unwrap_or(wall);
+    let now = match options.clock {
+        Clock::Wall => wall,
+        Clock::Event => scheduled,
+    };
+    if now.duration_since(scheduled).abs() > STALE_TICK {
+        tracing::warn!(%scheduled, %now, "stale tick dropped");
+        return Ok(
+            json!({ "minute": Minute::of(scheduled), "dropped": "the tick is stale", "rollouts": [] }),
+        );
+    }
+    let report = tick::tick(platform, Minute::of(scheduled), now, options.watermark).await?;
+    for rollout in &report.rollouts {
+        log_decision(rollout);
+    }
+    tracing::info!(minute = %report.minute, rollouts = report.rollouts.len(), "tick completed");
+    Ok(serde_json::to_value(&report).unwrap_or(Value::Null))
+}
+
+/// One line a decision.
+fn log_decision(report: &tick::RolloutReport) {
+    let judgement = report.judgement.as_ref();
+    let troubles = report.troubles.join("; ");
+    tracing::info!(
+        rollout = report.rollout,
+        decision = report.decision,
+        phase = report.phase.name(),
+        share = report.share.percent(),
+        verdict = judgement.map(|j| j.verdict.name()),
+        reason = judgement.map(|j| j.reason.code()),
+        log_e_harm = judgement.map(|j| j.log_e_harm),
+        why = report.why,
+        "decision"
+    );
+    if !troubles.is_empty() {
+        tracing::error!(rollout = report.rollout, troubles, "not all could be done");
+    }
+}
