@@ -14,14 +14,30 @@
 //! | [`stats`] | numbers in, numbers out; knows no canary |
 //! | [`analysis`] | windows of tallies in, a verdict with its evidence out |
 //! | [`rollout`] | a record and what was observed in, a decision with its effects out |
+//! | [`recording`] | the file format of recorded minutes |
+//! | [`config`] | text in, a checked plan out, every problem at once |
+//! | [`event`] | JSON in, an invocation out |
 //! | [`ports`] | what the handler needs of the world |
+//! | [`handler`] | the shell: observe, tick, perform, commands, pages |
+//! | `aws` | the adapters; the only place that names the SDK (feature `aws`) |
+//! | [`sim`] | a cloud in memory with traffic, faults and a clock |
+//! | `cli` | the command line (feature `cli`) |
 //!
 //! Rules: imports go one way, from the lower rows to the upper ones (a test keeps the table of
 //! CONTRIBUTING.md). Everything up to `event` reads no clock, environment or file, and does not log. `now`
 //! is read once per invocation, in the binary. No data is never good news.
 
 pub mod analysis;
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod event;
+pub mod handler;
 pub mod ports;
+pub mod recording;
 pub mod rollout;
+pub mod sim;
 pub mod stats;
 pub mod units;

@@ -1,0 +1,96 @@
+//! The one place that writes.
+//!
+//! A reader that goes away (`| head`) is no failure: what is left is not written, the work goes on to its end,
+//! and the exit status stays true.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+
+use super::Failure;
+
+/// How a text stands out on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    /// Bad news.
+    Alarm,
+    /// Good news.
+    Good,
+    /// What needs a second look.
+    Notice,
+    /// Of less importance.
+    Faint,
+    /// Headings.
+    Strong,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Alarm => "\x1b[1;31m",
+            Self::Good => "\x1b[32m",
+            Self::Notice => "\x1b[33m",
+            Self::Faint => "\x1b[2m",
+            Self::Strong => "\x1b[1m",
+        }
+    }
+}
+
+/// Where answers go.
+pub(super) struct Output {
+    to: Box<dyn Write>,
+    colours: bool,
+    /// The first failure; nothing is written after it.
+    failed: Option<io::Error>,
+}
+
+impl Output {
+    /// Standard output, locked.
+    pub(super) fn stdout() -> Self {
+        let stdout = io::stdout().lock();
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colours = stdout.is_terminal() && !no_colour;
+        Self { to: Box::new(BufWriter::new(stdout)), colours, failed: None }
+    }
+
+    /// Writes a line.
+    pub(super) fn line(&mut self, text: impl Display) {
+        self.styled(Style::Plain, text);
+    }
+
+    /// Writes a line that stands out.
+    pub(super) fn styled(&mut self, style: Style, text: impl Display) {
+        if self.failed.is_some() {
+            return;
+        }
+        let written = if self.colours && style != Style::Plain {
+            writeln!(self.to, "{}{text}\x1b[0m", style.code())
+        } else {
+            writeln!(self.to, "{text}")
+        };
+        self.failed = written.err();
+    }
+
+    /// Lets the reader see what was written so far.
+    pub(super) fn flush(&mut self) {
+        if self.failed.is_none() {
+            self.failed = self.to.flush().err();
+        }
+    }
+
+    /// Writes what is left, and says if something could not be written.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        self.flush();
+        match self.failed.take() {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Tells a failure on standard error. If even that can't be written, the exit status has to do.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "canary-gate: {text}");
+}

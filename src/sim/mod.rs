@@ -1,0 +1,19 @@
+//! A cloud in memory, with traffic, faults and a clock, behind the same ports as AWS.
+//!
+//! It exists so that everything above the ports can be shown and tested without an account, and so that the
+//! truth is known: the simulator knows what the canary really did, the judge only what CloudWatch would have
+//! published of it. Nothing here decides anything; [`run`] drives the very handler that Lambda runs.
+
+mod alb;
+mod cloud;
+mod cloudwatch;
+mod faults;
+pub mod random;
+pub mod run;
+pub mod scenario;
+pub mod traffic;
+
+pub use alb::Rule;
+pub use cloud::Cloud;
+pub use cloudwatch::{Counts, Publication};
+pub use faults::{Call, Fault, Operation, Outcome};
