@@ -183,7 +183,11 @@ fn blind(record: &Record, reason: &Reason, now: Timestamp) -> Move {
 fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
     let why = judgement.reason.to_string();
     if judgement.verdict == Verdict::Healthy {
-        return up(record, why);
+        return if is_of_this_step(record, judgement) {
+            up(record, why)
+        } else {
+            Move::Hold(format!("no whole minute at {} yet", record.share()))
+        };
     }
     if record.share() == Share::ZERO || !lasted(Some(record.since), record.plan.decide_within, now) {
         return Move::Hold(why);
@@ -197,6 +201,15 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
         OnUndecided::Promote if !suspected(judgement) => up(record, why),
         OnUndecided::Hold | OnUndecided::Promote => Move::HoldAndPage(PageKind::Undecided, why),
     }
+}
+
+/// Whether the judgement is of the step that the rollout stands on. The newest whole minute is some minutes
+/// old: for the first ticks after a shift it still lies on the step before, whose health proves nothing here.
+fn is_of_this_step(record: &Record, judgement: &Judgement) -> bool {
+    let shifted = record.shifts.last().map(|shift| Minute::of(shift.at));
+    judgement.step.as_ref().is_some_and(|step| {
+        step.share.same_as(record.share()) && shifted.is_some_and(|shifted| step.since >= shifted)
+    })
 }
 
 /// What forbids going up without proof even where the plan allows it.
@@ -329,6 +342,20 @@ mod tests {
         let decision = decided(&Record::on(0), 5.0, &healthy(), 20);
         assert_eq!((decision.action, decision.writes()), (Action::Promote, Some(share(25.0))));
         assert!(decision.pages().is_empty());
+    }
+
+    #[test]
+    fn the_health_of_the_step_before_proves_nothing_on_this_one() {
+        let record = Record::on(1);
+        let of_before = of_step(share(5.0), Minute::of(at(-30)));
+        let too_early = of_step(share(25.0), Minute::of(at(-30)));
+        for judgement in [of_before, too_early, judged(Verdict::Healthy, Reason::Proven)] {
+            let decision = decided_as_is(&record, Ok(share(25.0)), &judgement, 3, Ok(3));
+            assert_eq!((decision.action, decision.writes()), (Action::Hold, None), "{judgement:?}");
+        }
+        let of_this = of_step(share(25.0), Minute::of(at(1)));
+        let decision = decided_as_is(&record, Ok(share(25.0)), &of_this, 20, Ok(3));
+        assert_eq!(decision.writes(), Some(share(50.0)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::effect::{Decision, Effects};
 use super::plan::{DECIDE_WITHIN, Mode, OnBlind, OnUndecided, Plan, STEPS_PERCENT, Sticky, Targets};
 use super::record::{Audit, Phase, Record, Shift};
 use crate::analysis::check::Rules;
-use crate::analysis::verdict::{Blast, Judgement, Reason, Verdict};
+use crate::analysis::verdict::{Blast, Judgement, Reason, StepProgress, Verdict};
 use crate::units::{Minute, Share};
 
 pub(super) fn share(percent: f64) -> Share {
@@ -101,12 +101,32 @@ pub(super) fn metrics_unread() -> Judgement {
     judged(Verdict::Blind, Reason::ReadIncomplete { detail: "Forbidden".into() })
 }
 
+/// Proven healthy on a step.
+pub(super) fn of_step(share: Share, since: Minute) -> Judgement {
+    let step = StepProgress { share, since, minutes: 20, judged: 18, stable_requests: 0, canary_requests: 0 };
+    Judgement { step: Some(step), ..healthy() }
+}
+
 /// Decides at minute `minute`, with three healthy targets and the rule as given.
 pub(super) fn decided(record: &Record, seen: f64, judgement: &Judgement, minute: i64) -> Decision {
     with_health(record, Ok(share(seen)), judgement, minute, Ok(3))
 }
 
+/// With a judgement of the step that the record stands on.
 pub(super) fn with_health(
+    record: &Record,
+    seen: Result<Share, &str>,
+    judgement: &Judgement,
+    minute: i64,
+    healthy: Result<u32, &str>,
+) -> Decision {
+    let shifted = record.shifts.last().unwrap().at;
+    let step = of_step(record.share(), Minute::of(shifted)).step;
+    let judgement = Judgement { step, ..judgement.clone() };
+    decided_as_is(record, seen, &judgement, minute, healthy)
+}
+
+pub(super) fn decided_as_is(
     record: &Record,
     seen: Result<Share, &str>,
     judgement: &Judgement,

@@ -1,0 +1,163 @@
+//! The process may die between any two calls, and any answer may be lost. The next ticks repair it.
+
+use std::collections::BTreeMap;
+
+use canary_gate::ports::FailureKind;
+use canary_gate::rollout::record::Phase;
+use canary_gate::sim::{Fault, Operation, Outcome};
+use serde_json::json;
+
+use crate::world::World;
+
+/// Just before its first shift.
+fn before_the_first_shift() -> World {
+    World::started()
+}
+
+/// Just before a promotion to the second step.
+fn before_a_promotion() -> World {
+    // The tick that promotes is the same in every run, since nothing here is random.
+    let mut scout = World::on_first_step(0);
+    let before = scout.minute;
+    scout.until("promote", 40);
+    let ticks = scout.minute.since(before) - 1;
+    World::on_first_step(u32::try_from(ticks).unwrap())
+}
+
+/// Just before a drain.
+fn before_a_drain() -> World {
+    let broken = || {
+        let mut world = World::on_first_step(4);
+        world.per_mille = [3.0, 300.0];
+        world
+    };
+    let mut scout = broken();
+    let before = scout.minute;
+    scout.until("drain", 10);
+    let mut world = broken();
+    world.ticks(u32::try_from(scout.minute.since(before) - 1).unwrap());
+    world.calls();
+    world
+}
+
+/// Just before the last shift, which ends the rollout.
+fn before_the_end() -> World {
+    let keys = json!({ "steps": ["50%", "100%"], "bake": "5m" });
+    let mut scout = World::on_first_step_with(&keys, 0);
+    let before = scout.minute;
+    scout.until("promote", 40);
+    let ticks = scout.minute.since(before) - 1;
+    World::on_first_step_with(&keys, u32::try_from(ticks).unwrap())
+}
+
+/// How many pages there are of each key. A page that goes out twice carries the same key.
+fn pages_by_key(world: &World) -> BTreeMap<String, usize> {
+    let mut keys = BTreeMap::new();
+    for message in world.cloud.messages() {
+        let key = message.body.lines().find(|line| line.starts_with("Key")).unwrap().to_owned();
+        *keys.entry(key).or_default() += 1;
+    }
+    keys
+}
+
+/// Ends like an undisturbed run: the same phase and share, rule and record in agreement, every page sent, and
+/// none for two transitions.
+fn is_repaired(mut world: World, calm: &World, what: &str) {
+    world.ticks(3);
+    let (record, expected) = (world.record(), calm.record());
+    assert_eq!(record.phase, expected.phase, "{what}: {}", record.why);
+    assert_eq!(record.step, expected.step, "{what}");
+    assert!(world.share().same_as(calm.share()), "{what}: the rule says {}", world.share());
+    assert!(record.share().same_as(world.share()), "{what}: the record says {}", record.share());
+    assert!(record.intent.is_none() && record.outbox.is_empty(), "{what}: {record:?}");
+    let kinds = |world: &World| {
+        let attribute = |message: &canary_gate::ports::Message| message.attributes[1].1.clone();
+        world.cloud.messages().iter().map(attribute).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(kinds(&world).is_superset(&kinds(calm)), "{what}: pages {:?}", world.pages());
+    let drained = pages_by_key(&world).keys().filter(|key| key.ends_with("/drained")).count();
+    assert!(drained <= 1, "{what}: {:?}", pages_by_key(&world));
+    assert!(!world.pages().iter().any(|page| page.contains("frozen")), "{what}: {:?}", world.pages());
+}
+
+/// Lets a tick die after each of its calls.
+fn survives_every_death(before: impl Fn() -> World) {
+    let mut calm = before();
+    calm.tick();
+    let calls = calm.calls();
+    calm.ticks(3);
+    for survived in 0..=calls.len() {
+        let mut world = before();
+        world.cloud.die_after(Some(u32::try_from(survived).unwrap()));
+        let _ = world.try_tick();
+        world.cloud.die_after(None);
+        is_repaired(world, &calm, &format!("died after {:?}", &calls[..survived]));
+    }
+}
+
+/// Lets each operation of a tick fail, with and without its effect.
+fn survives_every_failure(before: impl Fn() -> World) {
+    let mut calm = before();
+    calm.tick();
+    let calls = calm.calls();
+    calm.ticks(3);
+    for operation in calls {
+        for kind in [FailureKind::TimedOut, FailureKind::Throttled, FailureKind::Conflict] {
+            for outcome in [Outcome::Fails(kind), Outcome::AnswerLost(kind)] {
+                let mut world = before();
+                world.cloud.fail(Fault { operation, outcome: outcome.clone(), times: 1 });
+                let _ = world.try_tick();
+                is_repaired(world, &calm, &format!("{operation:?} {outcome:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_shift_survives_the_death_of_the_process_after_any_call() {
+    survives_every_death(before_the_first_shift);
+}
+
+#[test]
+fn a_promotion_survives_the_death_of_the_process_after_any_call() {
+    survives_every_death(before_a_promotion);
+}
+
+#[test]
+fn a_drain_survives_the_death_of_the_process_after_any_call() {
+    survives_every_death(before_a_drain);
+}
+
+#[test]
+fn the_end_survives_the_death_of_the_process_after_any_call() {
+    survives_every_death(before_the_end);
+}
+
+#[test]
+fn a_promotion_survives_any_single_failure() {
+    survives_every_failure(before_a_promotion);
+}
+
+#[test]
+fn a_drain_survives_any_single_failure() {
+    survives_every_failure(before_a_drain);
+}
+
+#[test]
+fn the_end_survives_any_single_failure() {
+    survives_every_failure(before_the_end);
+}
+
+#[test]
+fn a_drain_that_cannot_be_written_is_tried_every_tick_and_paged_once() {
+    let mut world = before_a_drain();
+    let fault =
+        Fault { operation: Operation::WriteSplit, outcome: Outcome::Fails(FailureKind::Denied), times: 5 };
+    world.cloud.fail(fault);
+    world.ticks(5);
+    assert_eq!(world.record().phase, Phase::Draining);
+    assert_eq!(world.pages(), ["[critical] checkout-v42: DRAIN FAILED, canary still has traffic"]);
+    world.tick();
+    assert_eq!(world.record().phase, Phase::Drained);
+    assert_eq!(world.pages().len(), 2);
+}

@@ -1,0 +1,15 @@
+//! Everything that can be tested in memory: the handler on the simulated cloud, and the command line as a
+//! process.
+
+// Helpers are no test functions to clippy; a panic is how a test fails, and what it prints is shown then.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod command_line;
+mod crashes;
+mod layering;
+mod plans;
+mod recordings;
+mod replay;
+mod simulate;
+mod ticks;
+mod world;

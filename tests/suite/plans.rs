@@ -1,0 +1,44 @@
+//! `check` and `schema`.
+
+use crate::command_line::{err, out, run, run_with, status};
+
+const REGION: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012";
+
+fn targets() -> String {
+    format!(
+        "listener_rule: {REGION}:listener-rule/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee\n\
+         stable: {REGION}:targetgroup/checkout-v41/73e2d6bc24d8a067\n\
+         canary: {REGION}:targetgroup/checkout-v42/943f017f100becff\n"
+    )
+}
+
+#[test]
+fn a_good_plan_is_ok() {
+    let output = run_with(&["check", "-"], &format!("rollout: checkout-v42\n{}", targets()));
+    assert_eq!(status(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("OK: checkout-v42, steps 5%, 25%, 50%, 100%"), "{}", out(&output));
+}
+
+#[test]
+fn a_plan_that_ends_short_of_everything_is_ok_with_a_warning() {
+    let output = run_with(&["check", "-"], &format!("steps: [5%, 20%]\n{}", targets()));
+    assert_eq!(status(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("warning: "), "{}", out(&output));
+}
+
+#[test]
+fn every_problem_of_a_plan_is_told_at_once() {
+    let output = run_with(&["check", "-"], "stepz: [5%]\nbake: 15\nconvict_minutes: none\n");
+    assert_eq!((status(&output), out(&output).as_str()), (65, ""));
+    for said in ["steps?", "bake", "convict_minutes", "listener_rule", "stable", "canary"] {
+        assert!(err(&output).contains(said), "{said} is missing in {}", err(&output));
+    }
+}
+
+#[test]
+fn the_schema_is_a_json_schema() {
+    let output = run(&["schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"));
+    assert!(schema["properties"]["listener_rule"].is_object());
+}
