@@ -6,7 +6,7 @@
 
 use super::check::{ABORT_ALPHA, ErrorsCheck, Rules, STICKY_DESIGN_EFFECT, Tolerance};
 use super::judge::answers_only;
-use super::tally::ErrorTally;
+use super::tally::{ErrorTally, MinuteErrors};
 use super::timeline::{Exclusion, Place};
 use super::verdict::CheckEvidence;
 use super::window::{Row, Tally};
@@ -73,12 +73,20 @@ impl Harm {
 }
 
 /// The immediate trigger: no cap and no design effect, from the very first minute.
+///
+/// A minute may be published in part, requests before their status classes, and would then look as if its
+/// requests had got no answer. So of the newest minute only the answers count; its unanswered requests do
+/// when the next minute is there and they still have none.
 #[derive(Debug, Clone)]
 struct Abort {
     limit: (RateLimit<5>, Stakes<5>),
     /// Worse than stable at all, if the plan asks for that.
     relative: Option<(OddsGrid<8>, Stakes<8>)>,
     started: bool,
+    /// The newest minute, whole, and whether it opens a step.
+    newest: Option<(Table, bool)>,
+    /// With the answers of the newest minute.
+    ln_e: f64,
 }
 
 impl Abort {
@@ -87,7 +95,19 @@ impl Abort {
             limit: (limit(above), Stakes::default()),
             relative: only_if_worse.then(|| (grid(1.0), Stakes::default())),
             started: false,
+            newest: None,
+            ln_e: 0.0,
         }
+    }
+
+    /// Looks at a minute: all its errors, and those that are answers.
+    fn see(&mut self, all: Table, answers: Table, opens_step: bool) {
+        if let Some((table, opened_step)) = self.newest.replace((all, opens_step)) {
+            self.step(table, opened_step);
+        }
+        let mut ahead = self.clone();
+        ahead.step(answers, opens_step);
+        self.ln_e = self.settled().max(ahead.settled());
     }
 
     fn step(&mut self, table: Table, opens_step: bool) {
@@ -100,7 +120,7 @@ impl Abort {
         }
     }
 
-    fn ln_e(&self) -> f64 {
+    fn settled(&self) -> f64 {
         let relative = self.relative.as_ref().map_or(f64::INFINITY, |(_, stakes)| stakes.ln_e());
         self.limit.1.ln_e().min(relative)
     }
@@ -186,11 +206,7 @@ impl<'a> ErrorsJudge<'a> {
         }
         if let (Some(stable), Some(canary)) = (stable, canary) {
             if place.exclusion != Some(Exclusion::Baseline) {
-                let answers = answers_only(place);
-                let seen = |errors: super::tally::MinuteErrors| {
-                    arm(if answers { errors.answered } else { errors.all })
-                };
-                self.look_for_abort(Table::new(seen(canary), seen(stable)).expect(CHECKED));
+                self.look_for_abort(stable, canary, answers_only(place));
             }
             if place.exclusion.is_none() {
                 self.weigh(stable.all, canary.all);
@@ -208,11 +224,13 @@ impl<'a> ErrorsJudge<'a> {
         self.abort_opens = true;
     }
 
-    fn look_for_abort(&mut self, table: Table) {
-        if let Some(abort) = &mut self.abort {
-            abort.step(table, self.abort_opens);
-            self.abort_opens = false;
-        }
+    fn look_for_abort(&mut self, stable: MinuteErrors, canary: MinuteErrors, answers_only: bool) {
+        let Some(abort) = &mut self.abort else { return };
+        let table = |stable, canary| Table::new(arm(canary), arm(stable)).expect(CHECKED);
+        let answers = table(stable.answered, canary.answered);
+        let all = if answers_only { answers } else { table(stable.all, canary.all) };
+        abort.see(all, answers, self.abort_opens);
+        self.abort_opens = false;
     }
 
     fn weigh(&mut self, stable: Tally, canary: Tally) {
@@ -251,7 +269,7 @@ impl<'a> ErrorsJudge<'a> {
     /// The immediate trigger has gone off.
     pub(super) fn aborts(&self) -> bool {
         let needed = -ABORT_ALPHA.fraction().ln();
-        self.abort.as_ref().is_some_and(|abort| abort.ln_e() >= needed)
+        self.abort.as_ref().is_some_and(|abort| abort.ln_e >= needed)
     }
 
     pub(super) fn evidence(&self) -> CheckEvidence {
@@ -259,7 +277,7 @@ impl<'a> ErrorsJudge<'a> {
             name: self.name.to_owned(),
             log_e_harm: self.log_e_harm(),
             log_e_health: self.log_e_health(),
-            log_e_abort: self.abort.as_ref().map(Abort::ln_e),
+            log_e_abort: self.abort.as_ref().map(|abort| abort.ln_e),
             stable: self.step[0],
             canary: self.step[1],
             design_effect: self.design_effect.get(),

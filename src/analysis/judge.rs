@@ -95,7 +95,9 @@ impl<'a> Judge<'a> {
             stable_requests: 0,
             canary_requests: 0,
         });
-        progress.minutes = u32::try_from(row.minute.since(since) + 1).unwrap_or(u32::MAX);
+        if place.exclusion != Some(Exclusion::Incomplete) {
+            progress.minutes += 1;
+        }
         if place.exclusion.is_none() {
             let requests = |arm| row.arm(arm).map_or(0, |counts| counts.requests);
             progress.judged += 1;
@@ -292,8 +294,7 @@ impl Exposure {
     }
 }
 
-/// Whether the immediate trigger looks at a minute, and at what: requests in flight at a shift have no
-/// answer yet, so only answers count then.
+/// Whether only answers count for the immediate trigger: requests in flight at a shift have no answer yet.
 pub(super) fn answers_only(place: Place) -> bool {
     place.exclusion == Some(Exclusion::Shift)
 }
@@ -474,6 +475,28 @@ mod tests {
         let conditions = Conditions { unread: Some("PartialData".into()), sticky: false };
         let judgement = judge(&window, &Rules::default(), &conditions);
         assert_eq!(judgement.verdict, Verdict::Blind);
+    }
+
+    #[test]
+    fn minutes_that_nobody_saw_do_not_count_as_bake_time() {
+        let mut rows: Vec<_> = (0..10).map(|at| row(at, 0)).collect();
+        rows.extend((10..59).map(|at| Row { stable: None, canary: None, ..row(at, 0) }));
+        rows.push(row(59, 0));
+        assert_eq!(judged(&rows, &Rules::default()).reason, Reason::Baking { minutes_left: 4 });
+    }
+
+    #[test]
+    fn a_minute_that_is_published_in_part_sets_off_no_immediate_trigger() {
+        let partial = ArmCounts { requests: 150, http_2xx: Some(100), ..ArmCounts::default() };
+        let mut rows: Vec<_> = (0..10).map(|at| row(at, 0)).collect();
+        rows.push(Row { canary: Some(partial.clone()), ..row(10, 0) });
+        assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
+        // Still in part a minute later: those requests were never answered.
+        rows.push(row(11, 0));
+        assert!(matches!(judged(&rows, &Rules::default()).reason, Reason::AboveAbort { .. }));
+        // Whole a minute later: CloudWatch was late.
+        rows[10] = row(10, 0);
+        assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
     }
 
     #[test]

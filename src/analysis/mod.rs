@@ -5,7 +5,7 @@
 pub mod check;
 mod errors;
 mod judge;
-mod tally;
+pub mod tally;
 mod timeline;
 pub mod verdict;
 pub mod window;

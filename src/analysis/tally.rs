@@ -16,23 +16,24 @@ use super::window::{ArmCounts, Tally};
 /// unanswered_t = max(0, remainder_t),   carry_t = min(0, remainder_t)
 /// ```
 #[derive(Debug, Clone, Default)]
-pub(super) struct ErrorTally {
+pub struct ErrorTally {
     /// Zero or below.
     carry: i64,
 }
 
 /// The errors of one minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct MinuteErrors {
+pub struct MinuteErrors {
     /// All that count.
-    pub(super) all: Tally,
+    pub all: Tally,
     /// Without the unanswered requests: the minute of a shift has some of those in flight.
-    pub(super) answered: Tally,
+    pub answered: Tally,
 }
 
 impl ErrorTally {
     /// Tallies the next minute.
-    pub(super) fn next(&mut self, counts: &ArmCounts, rule: &ErrorsCheck) -> MinuteErrors {
+    #[must_use]
+    pub fn next(&mut self, counts: &ArmCounts, rule: &ErrorsCheck) -> MinuteErrors {
         let total = counts.requests;
         let bad = match (counts.answered(), counts.errors) {
             (None, Some(errors)) => errors,

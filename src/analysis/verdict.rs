@@ -183,7 +183,7 @@ pub struct StepProgress {
     pub share: Share,
     /// The step's first minute.
     pub since: Minute,
-    /// Minutes since then, judged or not.
+    /// Minutes since then that were published whole, judged or not.
     pub minutes: u32,
     /// Minutes that were judged.
     pub judged: u32,

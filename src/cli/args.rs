@@ -7,8 +7,8 @@ use crate::sim::scenario::SCENARIOS;
 
 /// More would only be slower; the judge needs no more to be sure.
 const RPS_MAX: f64 = 1e6;
-/// A week.
-const MINUTES_MAX: u32 = 7 * 24 * 60;
+/// A day: every tick judges the whole rollout again, so time grows with its square.
+const MINUTES_MAX: u32 = 24 * 60;
 
 /// Judges a canary against the stable version, minute by minute, and drains it when it is worse.
 #[derive(Debug, Parser)]

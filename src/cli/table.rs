@@ -3,8 +3,9 @@
 use super::output::{Output, Style};
 use super::words::{count, odds, wrap};
 use crate::analysis::check::{CheckRule, ErrorsCheck, Rules};
+use crate::analysis::tally::ErrorTally;
 use crate::analysis::verdict::{Judgement, Reason, Verdict};
-use crate::analysis::window::{Arm, ArmCounts, Row};
+use crate::analysis::window::{Arm, Row};
 use crate::units::{Minute, Share};
 
 /// No line is longer.
@@ -149,11 +150,10 @@ fn show(out: &mut Output, line: &Line) {
     }
 }
 
-/// Requests and errors of one arm, minute by minute, as a person would count them: answers that come in the
-/// minute after their request are set off, as the judge does it.
+/// Requests and errors of both arms, minute by minute, as the judge counts them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counter {
-    carry: [i64; 2],
+    arms: [ErrorTally; 2],
 }
 
 impl Counter {
@@ -164,25 +164,11 @@ impl Counter {
             CheckRule::Errors(rule) => rule,
         });
         let rule = errors.into_iter().next().unwrap_or(&standard);
-        let mut arms = [None; 2];
+        let mut counts = [None; 2];
         for (at, arm) in Arm::BOTH.into_iter().enumerate() {
-            arms[at] = row.arm(arm).map(|counts| (counts.requests, self.bad(at, counts, rule)));
+            counts[at] =
+                row.arm(arm).map(|arm| self.arms[at].next(arm, rule).all).map(|all| (all.total, all.bad));
         }
-        arms
-    }
-
-    fn bad(&mut self, arm: usize, counts: &ArmCounts, rule: &ErrorsCheck) -> u64 {
-        let Some(answered) = counts.answered() else {
-            return counts.errors.unwrap_or(0);
-        };
-        let refused = if rule.count_4xx { counts.http_4xx.unwrap_or(0) } else { 0 };
-        let failed = counts.http_5xx.unwrap_or(0).saturating_add(refused);
-        if !rule.count_unanswered {
-            return failed.min(counts.requests);
-        }
-        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let rest = signed(counts.requests).saturating_sub(signed(answered)).saturating_add(self.carry[arm]);
-        self.carry[arm] = rest.min(0);
-        failed.saturating_add(u64::try_from(rest).unwrap_or(0)).min(counts.requests)
+        counts
     }
 }

@@ -52,7 +52,8 @@ fn body(record: &Record, page: &Page) -> String {
     let _ = writeln!(text, "{}: {}\n", record.id(), headline(page));
     line(&mut text, "What", &page.why);
     line(&mut text, "When", &page.at.to_string());
-    line(&mut text, "Share", &format!("{} of the traffic before this", page.share));
+    let when = if page.kind == PageKind::Promoted { "now" } else { "before this" };
+    line(&mut text, "Share", &format!("{} of the traffic {when}", page.share));
     if let Some(judgement) = &page.judgement {
         evidence(&mut text, record, judgement);
     }

@@ -44,7 +44,10 @@ pub(super) async fn perform<P: Platform>(
         Effects::Record(next) => put(platform, &next).await?,
         Effects::WriteThenRecord { write, done, failed } => {
             let next = match write_weights(platform, record, snapshot, write).await {
-                Ok(()) => done,
+                Ok(remark) => {
+                    troubles.extend(remark);
+                    done
+                }
                 Err(trouble) => {
                     troubles.push(trouble);
                     failed
@@ -55,7 +58,7 @@ pub(super) async fn perform<P: Platform>(
         Effects::RecordThenWrite { intent, write, mut done } => {
             let noted = put(platform, &intent).await?;
             match write_weights(platform, record, snapshot, write).await {
-                Ok(()) => {
+                Ok(_) => {
                     done.version = noted.version;
                     put(platform, &done).await?
                 }
@@ -71,18 +74,22 @@ pub(super) async fn perform<P: Platform>(
     Ok(Performed { record, troubles })
 }
 
-/// Writes weights and makes sure that they stand.
+/// Writes weights and makes sure that they stand. What went less well than asked is remarked.
 async fn write_weights<P: Platform>(
     platform: &P,
     record: &Record,
     snapshot: Option<&P::Snapshot>,
     write: Write,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     let Some(snapshot) = snapshot else {
         return Err("weights not written: the rule could not be read".to_owned());
     };
     match platform.write_split(&record.plan.targets, snapshot, write).await {
-        Ok(split) if split.share().same_as(write.share) => Ok(()),
+        Ok(split) if split.share().same_as(write.share) => Ok((write.unstick && split.sticky).then(|| {
+            "the rule's group stickiness could not be switched off: clients that stick to the canary may still \
+             reach it"
+                .to_owned()
+        })),
         Ok(split) => Err(format!(
             "weights written for {}, but the rule says {} to the canary",
             write.share,

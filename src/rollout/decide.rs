@@ -90,7 +90,9 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
 
 /// The record with what this tick saw, before any decision.
 fn observed(record: &Record, input: &Input<'_>, now: Timestamp) -> Record {
-    let mut next = record.ticked(Some(input.tick), Some(input.judgement));
+    // What convicted a canary stays on record until it is drained.
+    let judgement = (record.phase != Phase::Draining).then_some(input.judgement);
+    let mut next = record.ticked(Some(input.tick), judgement);
     next.unread_since = unread(input).then(|| record.unread_since.unwrap_or(now));
     if let (Some(intent), Ok(share)) = (&record.intent, input.share)
         && !share.same_as(intent.share)
@@ -398,6 +400,7 @@ mod tests {
         assert_eq!(again.writes(), Some(Share::ZERO));
         let Effects::WriteThenRecord { failed, .. } = again.effects else { panic!("a drain") };
         assert_eq!(failed.outbox.len(), 1, "paged again");
+        assert_eq!(failed.last.unwrap().verdict, Verdict::Harmful, "what convicted it is kept");
     }
 
     #[test]

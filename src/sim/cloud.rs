@@ -77,7 +77,7 @@ impl State {
     }
 
     fn add(&mut self, record: &Record) -> Result<Record, Failure> {
-        if self.records.get(record.id()).is_some_and(|stored| !stored.phase.is_terminal()) {
+        if self.records.get(record.id()).is_some_and(Record::needs_ticks) {
             let detail = format!("{} has not ended", record.id());
             return Err(failure(Operation::Create, FailureKind::Conflict, detail));
         }

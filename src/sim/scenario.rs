@@ -144,7 +144,7 @@ pub const SCENARIOS: &[Scenario] = &[
         premise: "Five minutes into the first step, a database that both versions need fails: both arms fail \
                   5 % of their requests for ten minutes.",
         moral: "The canary is compared with stable in the same minute, so trouble that both share is no \
-                reason to drain it.",
+                reason to drain it. It does make the proof of health take longer.",
         minutes: None,
         events: &[event(
             When::OnStep(1, 5),

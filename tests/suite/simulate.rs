@@ -86,7 +86,7 @@ fn errors_on_a_later_step_are_found_as_fast_as_on_the_first() {
 }
 
 #[test]
-fn a_canary_that_refuses_connections_is_out_after_one_minute_of_data() {
+fn a_canary_that_refuses_connections_is_out_after_two_minutes_of_data() {
     each_seed("down", |_, summary| {
         assert_eq!(summary["phase"], "drained");
         assert!(delay(summary) <= 5, "after {} minutes", delay(summary));

@@ -1,0 +1,277 @@
+//! Weights of ALB listener rules.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, Rule, TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum,
+};
+use futures_util::future::join_all;
+
+use super::AwsPlatform;
+use super::actions::{Way, most_of_others, rewritten, split_of, weights_for};
+use super::failure::{again, failure, plain};
+use crate::ports::{Failure, FailureKind, Split, TrafficRouter};
+use crate::rollout::effect::Write;
+use crate::rollout::plan::Targets;
+use crate::units::Share;
+
+const DESCRIBE_RULES: &str = "elbv2 DescribeRules";
+const MODIFY_RULE: &str = "elbv2 ModifyRule";
+const MODIFY_LISTENER: &str = "elbv2 ModifyListener";
+/// Rules of one DescribeRules call: well below a page, so that there is only one.
+const RULES_PER_CALL: usize = 20;
+/// Waits before each look at a rule that does not say yet what was written.
+const REREAD_AFTER: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// A rule as it was read, for writing back what is not ours.
+#[derive(Debug, Clone)]
+pub struct RuleSnapshot {
+    actions: Vec<Action>,
+    /// A listener's default rule is written through the listener.
+    is_default: bool,
+    listener: String,
+    split: Split,
+}
+
+impl TrafficRouter for AwsPlatform {
+    type Snapshot = RuleSnapshot;
+
+    async fn read_splits(&self, targets: &[Targets]) -> Vec<Result<(Split, RuleSnapshot), Failure>> {
+        let mut arns: Vec<String> = targets.iter().map(|pair| pair.listener_rule.clone()).collect();
+        arns.sort();
+        arns.dedup();
+        let batches = join_all(arns.chunks(RULES_PER_CALL).map(|batch| self.rules(batch))).await;
+        let rules: HashMap<String, Result<Rule, Failure>> = batches.into_iter().flatten().collect();
+        let read = |pair: &Targets| match rules.get(&pair.listener_rule) {
+            Some(Ok(rule)) => snapshot(rule, pair),
+            Some(Err(failure)) => Err(again(failure)),
+            None => Err(missing(&pair.listener_rule)),
+        };
+        targets.iter().map(read).collect()
+    }
+
+    /// A drain of sticky clients is tried in up to three ways, since ALB refuses to switch group stickiness
+    /// off while a group of the rule has target stickiness on: stickiness off; the canary's group taken out
+    /// of the rule; weight zero alone. A drain must not fail because its second half is refused.
+    async fn write_split(
+        &self,
+        targets: &Targets,
+        snapshot: &RuleSnapshot,
+        write: Write,
+    ) -> Result<Split, Failure> {
+        // What to try before a write that keeps stickiness as it is.
+        let freeing: &[Way] = match (write.unstick && snapshot.split.sticky, write.share == Share::ZERO) {
+            (false, _) => &[],
+            (true, true) => &[Way::Unstick, Way::Remove],
+            (true, false) => &[Way::Unstick],
+        };
+        for way in freeing {
+            match self.write_in(targets, snapshot, write.share, *way).await {
+                Err(refused) if matches!(refused.kind, FailureKind::Malformed | FailureKind::Denied) => {
+                    let rule = &targets.listener_rule;
+                    tracing::warn!(%rule, ?way, error = %refused, "sticky clients not freed in this way");
+                }
+                done => return done,
+            }
+        }
+        self.write_in(targets, snapshot, write.share, Way::Keep).await
+    }
+
+    async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
+        let health = self
+            .elb
+            .describe_target_health()
+            .target_group_arn(group)
+            .send()
+            .await
+            .map_err(|error| failure("elbv2 DescribeTargetHealth", error))?;
+        let healthy = health.target_health_descriptions().iter().filter(|target| takes_traffic(target));
+        Ok(u32::try_from(healthy.count()).unwrap_or(u32::MAX))
+    }
+}
+
+impl AwsPlatform {
+    /// Reads rules in one call. If that is refused for one of them, each is read alone, so that a deleted
+    /// rule doesn't blind the others.
+    async fn rules(&self, arns: &[String]) -> Vec<(String, Result<Rule, Failure>)> {
+        let refused = match self.describe_rules(arns).await {
+            Ok(rules) => return arns.iter().map(|arn| (arn.clone(), find(&rules, arn))).collect(),
+            Err(refused) => refused,
+        };
+        let by_one = matches!(refused.kind, FailureKind::NotFound | FailureKind::Malformed);
+        if !by_one || arns.len() == 1 {
+            return arns.iter().map(|arn| (arn.clone(), Err(again(&refused)))).collect();
+        }
+        let alone = |arn: &String| {
+            let arn = arn.clone();
+            async move {
+                let rules = self.describe_rules(std::slice::from_ref(&arn)).await;
+                let rule = rules.and_then(|rules| find(&rules, &arn));
+                (arn, rule)
+            }
+        };
+        join_all(arns.iter().map(alone)).await
+    }
+
+    async fn describe_rules(&self, arns: &[String]) -> Result<Vec<Rule>, Failure> {
+        let answer = self
+            .elb
+            .describe_rules()
+            .set_rule_arns(Some(arns.to_vec()))
+            .send()
+            .await
+            .map_err(|error| failure(DESCRIBE_RULES, error))?;
+        Ok(answer.rules.unwrap_or_default())
+    }
+
+    async fn write_in(
+        &self,
+        targets: &Targets,
+        snapshot: &RuleSnapshot,
+        share: Share,
+        way: Way,
+    ) -> Result<Split, Failure> {
+        let malformed = |text: String| plain(MODIFY_RULE, FailureKind::Malformed, text);
+        let most = most_of_others(&snapshot.actions, targets);
+        let weights = weights_for(share, &snapshot.split, most).map_err(malformed)?;
+        let actions = rewritten(&snapshot.actions, targets, weights, way);
+        let asked = split_of(&actions, targets).map_err(malformed)?;
+        let answered = if snapshot.is_default {
+            self.modify_listener(&snapshot.listener, actions).await?
+        } else {
+            self.modify_rule(&targets.listener_rule, actions).await?
+        };
+        let seen = answered.and_then(|actions| split_of(&actions, targets).ok());
+        match seen {
+            Some(split) if split == asked => Ok(split),
+            seen => self.reread(targets, &asked, seen).await,
+        }
+    }
+
+    async fn modify_rule(&self, rule: &str, actions: Vec<Action>) -> Result<Option<Vec<Action>>, Failure> {
+        let answer = self
+            .elb
+            .modify_rule()
+            .rule_arn(rule)
+            .set_actions(Some(actions))
+            .send()
+            .await
+            .map_err(|error| failure(MODIFY_RULE, error))?;
+        let rules = answer.rules.unwrap_or_default();
+        Ok(rules.into_iter().find(|seen| seen.rule_arn() == Some(rule)).and_then(|seen| seen.actions))
+    }
+
+    async fn modify_listener(
+        &self,
+        listener: &str,
+        actions: Vec<Action>,
+    ) -> Result<Option<Vec<Action>>, Failure> {
+        let answer = self
+            .elb
+            .modify_listener()
+            .listener_arn(listener)
+            .set_default_actions(Some(actions))
+            .send()
+            .await
+            .map_err(|error| failure(MODIFY_LISTENER, error))?;
+        let listeners = answer.listeners.unwrap_or_default();
+        let ours = listeners.into_iter().find(|seen| seen.listener_arn() == Some(listener));
+        Ok(ours.and_then(|seen| seen.default_actions))
+    }
+
+    /// The write was taken, but its answer does not say what was asked: looks at the rule until it does, and
+    /// answers what it says in the end. Whether that will do is for the caller to judge.
+    async fn reread(&self, targets: &Targets, asked: &Split, seen: Option<Split>) -> Result<Split, Failure> {
+        let mut last = seen.ok_or_else(|| missing(&targets.listener_rule));
+        for wait in REREAD_AFTER {
+            tokio::time::sleep(wait).await;
+            let rules = self.describe_rules(std::slice::from_ref(&targets.listener_rule)).await;
+            let rule = rules.and_then(|rules| find(&rules, &targets.listener_rule));
+            match rule.and_then(|rule| snapshot(&rule, targets)) {
+                Ok((split, _)) if split == *asked => return Ok(split),
+                Ok((split, _)) => last = Ok(split),
+                Err(failure) if last.is_err() => last = Err(failure),
+                Err(failure) => tracing::warn!(error = %failure, "weights not read back"),
+            }
+        }
+        last
+    }
+}
+
+fn snapshot(rule: &Rule, targets: &Targets) -> Result<(Split, RuleSnapshot), Failure> {
+    let split = split_of(rule.actions(), targets)
+        .map_err(|text| plain(DESCRIBE_RULES, FailureKind::Malformed, text))?;
+    let snapshot = RuleSnapshot {
+        actions: rule.actions().to_vec(),
+        is_default: rule.is_default() == Some(true),
+        listener: targets.listener(),
+        split: split.clone(),
+    };
+    Ok((split, snapshot))
+}
+
+fn find(rules: &[Rule], arn: &str) -> Result<Rule, Failure> {
+    rules.iter().find(|rule| rule.rule_arn() == Some(arn)).cloned().ok_or_else(|| missing(arn))
+}
+
+fn missing(arn: &str) -> Failure {
+    plain(DESCRIBE_RULES, FailureKind::NotFound, format!("{arn} is missing from the answer"))
+}
+
+/// Healthy, or without health checks at all, as groups of Lambda functions are by default.
+fn takes_traffic(target: &TargetHealthDescription) -> bool {
+    let health = target.target_health();
+    let reason = health.and_then(|health| health.reason());
+    match health.and_then(|health| health.state()) {
+        Some(TargetHealthStateEnum::Healthy) => true,
+        Some(TargetHealthStateEnum::Unavailable) => {
+            reason == Some(&TargetHealthReasonEnum::HealthCheckDisabled)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, TargetHealth};
+
+    #[test]
+    fn only_targets_that_get_traffic_count() {
+        let target = |state: TargetHealthStateEnum, reason: Option<TargetHealthReasonEnum>| {
+            let health = TargetHealth::builder().state(state).set_reason(reason).build();
+            TargetHealthDescription::builder().target_health(health).build()
+        };
+        use TargetHealthReasonEnum::{HealthCheckDisabled, InternalError, NotInUse};
+        use TargetHealthStateEnum::{Draining, Healthy, Initial, Unavailable, Unhealthy, Unused};
+        assert!(takes_traffic(&target(Healthy, None)));
+        assert!(takes_traffic(&target(Unavailable, Some(HealthCheckDisabled))));
+        assert!(!takes_traffic(&target(Unavailable, Some(InternalError))));
+        assert!(!takes_traffic(&target(Unused, Some(NotInUse))));
+        for state in [Draining, Initial, Unhealthy] {
+            assert!(!takes_traffic(&target(state, None)));
+        }
+        assert!(!takes_traffic(&TargetHealthDescription::builder().build()));
+    }
+
+    #[test]
+    fn a_snapshot_knows_whether_the_rule_is_the_listeners_own() {
+        let rule_arn = "arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/web/5/f/9";
+        let targets = Targets {
+            listener_rule: rule_arn.to_owned(),
+            stable: "stable".to_owned(),
+            canary: "canary".to_owned(),
+        };
+        let action = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("stable").build();
+        let rule = Rule::builder().rule_arn(rule_arn).is_default(true).actions(action).build();
+        let (split, snapshot) = snapshot(&rule, &targets).unwrap();
+        assert_eq!((split.stable, split.canary), (1, 0));
+        assert!(snapshot.is_default);
+        assert_eq!(snapshot.listener, "arn:aws:elasticloadbalancing:eu-west-1:1:listener/app/web/5/f");
+        let bare = Rule::builder().rule_arn(rule_arn).build();
+        assert_eq!(super::snapshot(&bare, &targets).unwrap_err().kind, FailureKind::Malformed);
+        assert_eq!(find(&[bare], "another").unwrap_err().kind, FailureKind::NotFound);
+    }
+}

@@ -1,0 +1,108 @@
+//! The [`Platform`](crate::ports::Platform) on AWS: one file a service, and the only place that names the
+//! SDK.
+//!
+//! Each file keeps what it decides (which queries, which actions, which items) in pure functions, so that
+//! those are tested without a network; what is left is sending and receiving. Region, credentials and
+//! partition come from the environment, and ARNs from the plan: nothing here names either.
+
+mod actions;
+mod cloudwatch;
+mod dynamodb;
+mod elb;
+mod failure;
+mod items;
+mod queries;
+mod sns;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+use crate::units::Span;
+
+pub use elb::RuleSnapshot;
+pub use items::{STATE_INDEX, TTL_ATTRIBUTE, table_definition};
+
+/// How often a call is tried, the first time included. A tick that fails is repeated a minute later, so
+/// more patience than that would only make it late.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// To open a connection. Within a region that takes milliseconds; 2 s leave room for a lost packet or two.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For one attempt. Ten times what the slowest of these calls (GetMetricData of many queries) takes as a
+/// rule; a hung attempt must leave time for another.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For one call with all its attempts. Five calls, one after the other, lead up to a drained canary (which
+/// rollouts, their records, metrics and rules, target health, the weights), and all of them must have had
+/// their chance within the minute that a tick has.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// What an installation names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsSettings {
+    /// The DynamoDB table; see [`table_definition`].
+    pub table: String,
+    /// The SNS topic for pages.
+    pub topic_arn: String,
+    /// How long the decision log is kept.
+    pub keep_log: Span,
+}
+
+/// AWS as the handler's platform.
+#[derive(Debug, Clone)]
+pub struct AwsPlatform {
+    cloudwatch: aws_sdk_cloudwatch::Client,
+    elb: aws_sdk_elasticloadbalancingv2::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    sns: aws_sdk_sns::Client,
+    settings: AwsSettings,
+}
+
+impl AwsPlatform {
+    /// Clients of all services. Nothing is sent.
+    #[must_use]
+    pub fn new(config: &SdkConfig, settings: AwsSettings) -> Self {
+        Self {
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            sns: aws_sdk_sns::Client::new(config),
+            settings,
+        }
+    }
+}
+
+/// Region, credentials and, for tests, `AWS_ENDPOINT_URL` from the environment; patience from the
+/// constants of this module.
+pub async fn sdk_config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    // The behaviour version is named, so that an update of the SDK changes no default behind our back.
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+        .timeout_config(timeouts)
+        .load()
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_adapters_sum_up_to_a_platform() {
+        fn is_platform<T: crate::ports::Platform>() {}
+        is_platform::<AwsPlatform>();
+    }
+
+    #[test]
+    fn a_call_has_time_for_a_second_attempt_and_a_tick_for_all_its_calls() {
+        assert!(ATTEMPT_TIMEOUT * 2 < OPERATION_TIMEOUT);
+        assert!(CONNECT_TIMEOUT < ATTEMPT_TIMEOUT);
+        assert!(OPERATION_TIMEOUT * 5 <= Duration::from_secs(60));
+    }
+}
