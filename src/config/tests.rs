@@ -480,3 +480,24 @@ fn every_word_of_the_table_is_a_word_of_its_type() {
     }
     assert_eq!(names(&PLAN_KEYS).len(), PLAN_KEYS.len());
 }
+
+#[test]
+fn the_published_schema_is_the_one_that_the_table_of_keys_makes() {
+    let published = include_str!("../../infra/plan.schema.json");
+    let published: Value = serde_json::from_str(published).unwrap();
+    assert_eq!(published, plan_schema(), "run: cargo run -- schema > infra/plan.schema.json");
+}
+
+#[test]
+fn the_plan_of_the_readme_is_a_plan_and_names_every_default() {
+    let readme = include_str!("../../README.md");
+    let text = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown = parse_plan(text, Scope::Rollout).unwrap();
+    let required = format!("listener_rule: {}\n", shown.plan.targets.listener_rule)
+        + &format!("stable: {}\ncanary: {}\n", shown.plan.targets.stable, shown.plan.targets.canary);
+    let bare = parse_plan(&format!("rollout: {}\n{required}", shown.plan.rollout), Scope::Rollout).unwrap();
+    assert_eq!(shown.plan, bare.plan, "the README shows other values than the defaults");
+    for key in &PLAN_KEYS {
+        assert!(text.contains(&format!("{}:", key.name)), "{} is not in the README's plan", key.name);
+    }
+}

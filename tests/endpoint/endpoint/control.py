@@ -1,0 +1,75 @@
+"""The control plane under /_endpoint/, by which a test sets the scene and looks behind it."""
+
+import json
+import urllib.parse
+
+from moto.sqs.models import sqs_backends
+
+from . import cloudwatch
+from .errors import ControlError
+from .moto_app import ACCOUNT
+from .seed import seed
+from .wire import Http, compact
+
+PREFIX = "/_endpoint/"
+
+
+class Control:
+    def __init__(self, aws, runtime):
+        self.aws, self.runtime = aws, runtime
+        self.routes = {
+            ("GET", "ping"): lambda body, q: {},
+            ("POST", "reset"): self.reset,
+            ("POST", "faults"): lambda body, q: aws.faults.add(body),
+            ("GET", "faults"): lambda body, q: aws.faults.list(),
+            ("DELETE", "faults"): lambda body, q: aws.faults.clear(),
+            ("GET", "journal"): lambda body, q: aws.journal.list(q.get("service"), q.get("operation"), int(q.get("since", 0))),
+            ("DELETE", "journal"): lambda body, q: aws.journal.clear(),
+            ("POST", "metrics"): lambda body, q: cloudwatch.publish(aws.cloudwatch, body),
+            ("GET", "metrics"): lambda body, q: cloudwatch.dump(aws.cloudwatch, q.get("namespace")),
+            ("POST", "health"): lambda body, q: aws.elb.set_health(body),
+            ("POST", "deployments"): lambda body, q: aws.codedeploy.register(body),
+            ("GET", "hooks"): lambda body, q: {"answers": aws.codedeploy.answers, "stops": aws.codedeploy.stops},
+            ("POST", "seed"): lambda body, q: seed(aws.moto, body),
+            ("GET", "messages"): lambda body, q: self.messages(q["queue"]),
+            ("POST", "invoke"): lambda body, q: runtime.invoke(body),
+            ("GET", "runtime"): lambda body, q: runtime.state(),
+        }
+
+    def handle(self, http: Http, query: str) -> Http:
+        name = http.path.removeprefix(PREFIX)
+        route = self.routes.get((http.method, name))
+        if route is None:
+            return _answer(404, {"error": f"no control call {http.method} {name}"})
+        try:
+            body = json.loads(http.body) if http.body else {}
+            result = route(body, dict(urllib.parse.parse_qsl(query)))
+        except (ControlError, KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+            return _answer(400, {"error": f"{type(error).__name__}: {error}"})
+        except Exception as error:  # what moto refused while seeding
+            return _answer(400, {"error": str(error)})
+        return _answer(200, {} if result is None else result)
+
+    def reset(self, _body, _query):
+        self.aws.reset()
+        self.runtime.reset()
+
+    def messages(self, queue_url):
+        """What lies in a queue, without taking it out; SNS envelopes and chat messages decoded where they are JSON."""
+        region_queues = (backend.queues.get(queue_url.rsplit("/", 1)[1]) for backend in sqs_backends[ACCOUNT].values())
+        queue = next((q for q in region_queues if q is not None), None)
+        if queue is None:
+            raise ControlError(f"no queue {queue_url}")
+        with self.aws.moto.lock:
+            return [_maybe_json(message.body) for message in queue._messages]
+
+
+def _maybe_json(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _answer(status, value):
+    return Http(status=status, headers={"Content-Type": "application/json"}, body=compact(value).encode())
