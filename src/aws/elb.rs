@@ -139,9 +139,13 @@ impl AwsPlatform {
         let actions = rewritten(&snapshot.actions, targets, weights, way);
         let asked = split_of(&actions, targets).map_err(malformed)?;
         let answered = if snapshot.is_default {
-            self.modify_listener(&snapshot.listener, actions).await?
+            self.modify_listener(&snapshot.listener, actions).await
         } else {
-            self.modify_rule(&targets.listener_rule, actions).await?
+            self.modify_rule(&targets.listener_rule, actions).await
+        };
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(failure) => return self.done_all_the_same(targets, asked, failure).await,
         };
         let seen = answered.and_then(|actions| split_of(&actions, targets).ok());
         match seen {
@@ -179,6 +183,25 @@ impl AwsPlatform {
         let listeners = answer.listeners.unwrap_or_default();
         let ours = listeners.into_iter().find(|seen| seen.listener_arn() == Some(listener));
         Ok(ours.and_then(|seen| seen.default_actions))
+    }
+
+    /// A write that was called failed may have taken effect, and a page that says it did not would send
+    /// somebody out of bed for nothing: looks at the rule once.
+    async fn done_all_the_same(
+        &self,
+        targets: &Targets,
+        asked: Split,
+        failed: Failure,
+    ) -> Result<Split, Failure> {
+        if !matches!(failed.kind, FailureKind::Unavailable | FailureKind::TimedOut | FailureKind::Throttled) {
+            return Err(failed);
+        }
+        let rules = self.describe_rules(std::slice::from_ref(&targets.listener_rule)).await;
+        let rule = rules.and_then(|rules| find(&rules, &targets.listener_rule));
+        match rule.and_then(|rule| snapshot(&rule, targets)) {
+            Ok((split, _)) if split == asked => Ok(split),
+            _ => Err(failed),
+        }
     }
 
     /// The write was taken, but its answer does not say what was asked: looks at the rule until it does, and

@@ -13,6 +13,10 @@ use crate::analysis::verdict::{Judgement, Reason, Verdict};
 use crate::analysis::window::Arm;
 use crate::units::{Minute, Share, Span};
 
+/// For so long after a shift the rule may still be shown as it was before: reads of a load balancer lag
+/// behind its writes. Longer, and it was set back by another hand.
+const READ_LAG: Span = Span::from_seconds(90);
+
 /// What a tick knows of one rollout.
 #[derive(Debug, Clone)]
 pub struct Input<'a> {
@@ -124,7 +128,7 @@ fn intend(record: &Record, input: &Input<'_>, now: Timestamp) -> Move {
         Ok(share) => share,
         Err(why) => return unseen(record, format!("the rule's weights were not read: {why}"), now),
     };
-    if let Some(settled) = settle(record, share, drives) {
+    if let Some(settled) = settle(record, share, drives, now) {
         return settled;
     }
     if input.judgement.verdict == Verdict::Blind {
@@ -138,7 +142,7 @@ fn intend(record: &Record, input: &Input<'_>, now: Timestamp) -> Move {
 }
 
 /// Settles what a crash or another hand left behind; `None` if the rule says what the record says.
-fn settle(record: &Record, share: Share, drives: bool) -> Option<Move> {
+fn settle(record: &Record, share: Share, drives: bool, now: Timestamp) -> Option<Move> {
     if let Some(intent) = &record.intent
         && share.same_as(intent.share)
     {
@@ -147,6 +151,12 @@ fn settle(record: &Record, share: Share, drives: bool) -> Option<Move> {
     let expected = record.share();
     if share.same_as(expected) {
         return None;
+    }
+    if let [.., before, last] = record.shifts.as_slice()
+        && share.same_as(before.share)
+        && !lasted(Some(last.at), READ_LAG, now)
+    {
+        return Some(Move::Hold(format!("the shift to {expected} is not visible in the rule yet")));
     }
     let why = format!("the rule sends {share} to the canary; canary-gate had left it at {expected}");
     Some(if !drives || record.phase == Phase::Frozen {
@@ -437,6 +447,16 @@ mod tests {
         let next = decided(decision.done(), 60.0, &healthy(), 21);
         assert_eq!((next.action, next.writes()), (Action::Hold, None));
         assert_eq!(next.done().share(), share(60.0));
+    }
+
+    #[test]
+    fn a_rule_that_still_shows_the_share_before_the_shift_is_given_time() {
+        let record = Record::on(1);
+        let soon = decided(&record, 0.0, &healthy(), 2);
+        assert_eq!((soon.action, soon.writes()), (Action::Hold, None));
+        assert_eq!(soon.done().phase, Phase::Running);
+        assert_eq!(decided(&record, 0.0, &healthy(), 3).action, Action::Freeze);
+        assert_eq!(decided(&record, 40.0, &healthy(), 2).action, Action::Freeze);
     }
 
     #[test]

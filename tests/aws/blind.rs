@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::outside::count;
 use crate::traffic::{Counts, Generated, Minute, Traffic};
 use crate::world::World;
 
@@ -122,4 +123,21 @@ fn minutes_younger_than_the_watermark_are_not_looked_at() {
     let end = jiff::Timestamp::from_second(read.params["EndTime"].as_f64().expect("seconds") as i64)
         .expect("a time");
     assert_eq!(end.to_string(), world.minute(5));
+}
+
+#[test]
+fn an_answer_on_many_pages_is_read_to_its_end() {
+    let world = World::new();
+    world.start(&world.plan(json!({ "bake": "30m" })));
+    for minute in 0..8 {
+        world.live(minute, &Generated::HEALTHY);
+    }
+    let whole = world.tick(8);
+    world.faults(&json!([{ "op": "GetMetricData", "kind": "pages", "size": 7, "n": -1 }]));
+    let (paged, calls) = world.calls_of(|| world.tick(9));
+    assert!(count(&calls, "cloudwatch GetMetricData") > 5, "{calls:?}");
+    let requests = |report: &Value| report["judgement"]["blast"]["requests"].as_u64();
+    assert_eq!(paged["judgement"]["verdict"], json!("undecided"), "{paged}");
+    assert!(requests(&whole) > Some(0));
+    assert!(requests(&paged) >= requests(&whole), "{paged} after {whole}");
 }

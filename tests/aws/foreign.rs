@@ -86,3 +86,16 @@ fn harm_drains_a_frozen_rollout_too() {
     assert_eq!(world.rule().share(&world), 0.0);
     assert_eq!(world.paged(), ["frozen", "drained"]);
 }
+
+#[test]
+fn a_read_that_lags_behind_our_own_shift_freezes_nothing() {
+    let world = World::new();
+    world.start_default();
+    world.faults(&json!([{ "op": "ModifyRule", "kind": "lag", "reads": 1 }]));
+    assert_eq!(world.tick(0)["decision"], json!("promote"));
+    let report = world.tick(1);
+    assert_eq!(report["decision"], json!("hold"), "{report}");
+    assert!(report["why"].as_str().is_some_and(|why| why.contains("not visible")), "{report}");
+    assert_eq!((world.record().phase(), world.rule().share(&world)), ("running", 5.0));
+    assert_eq!(world.paged(), [""; 0]);
+}

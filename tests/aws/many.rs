@@ -44,8 +44,8 @@ fn each_of_many_rollouts_goes_its_own_way_in_one_tick() {
         let [stable, canary] = names_of(id);
         let rule = add_rule(&world, priority, &stable, &canary);
         world.start(&json!({
-            "rollout": id, "listener_rule": rule, "stable": world.group(&stable), "canary": world.group(&canary),
-            "bake": "3m", "min_requests": 200,
+            "rollout": id, "listener_rule": rule, "stable": world.group(&stable),
+            "canary": world.group(&canary), "bake": "3m", "min_requests": 200,
         }));
         rules.push(rule);
     }

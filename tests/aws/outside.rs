@@ -172,7 +172,8 @@ impl World {
     /// Somebody else writes weights.
     pub(crate) fn foreign_weights(&self, stable: u32, canary: u32) {
         let mut form = format!(
-            "Action=ModifyRule&Version=2015-12-01&RuleArn={}&Actions.member.1.Type=forward&Actions.member.1.Order=1",
+            "Action=ModifyRule&Version=2015-12-01&RuleArn={}\
+             &Actions.member.1.Type=forward&Actions.member.1.Order=1",
             percent_encoded(self.rule_arn())
         );
         for (place, (group, weight)) in [("stable", stable), ("canary", canary)].iter().enumerate() {

@@ -8,7 +8,7 @@ from .codedeploy import CodeDeploy
 from .dynamodb import Transactions
 from .elb import Elb
 from .errors import AwsError, not_emulated
-from .faults import Faults, Journal
+from .faults import OF_METRICS, Faults, Journal
 from .moto_app import SERVICES, Moto
 
 
@@ -79,7 +79,7 @@ class Aws:
         if call.service == "cloudwatch":
             if call.protocol == "query":
                 raise not_emulated("CloudWatch's query protocol")
-            faults = [fault] if fault and fault.kind in ("result", "call_messages") else []
+            faults = [fault] if fault and fault.kind in OF_METRICS else []
             return wire.success(call, self.cloudwatch.handle(call, faults))
         if call.service not in SERVICES:
             raise not_emulated(call.service)

@@ -123,13 +123,14 @@ class Store:
     def get_metric_data(self, params, faults=()):
         request = Request(params)
         offset = self._offset(request, params.get("NextToken"))
+        request.size = min([request.size, *(fault.size for fault in faults if fault.kind == "pages")])
         with self.lock:
             found = [self._points(request, q) for q in request.queries]
         results, end, total = page(request, found, offset)
         out = {"MetricDataResults": results, "Messages": []}
         if end < total:
             out["NextToken"] = self._token(request, end)
-        for fault in faults:
+        for fault in (fault for fault in faults if fault.kind != "pages"):
             spoil(out, fault, request)
         return out
 

@@ -7,7 +7,8 @@ import time
 from .errors import AwsError, ControlError
 from .wire import compact
 
-KINDS = ("error", "delay", "drop", "lag", "result", "call_messages")
+KINDS = ("error", "delay", "drop", "lag", "result", "call_messages", "pages")
+OF_METRICS = ("result", "call_messages", "pages")
 FOREVER = -1
 
 
@@ -28,6 +29,7 @@ class Fault:
     where: str | None = None  # result: substring of the query's id, metric, statistic or a dimension
     status_code: str = "PartialData"
     keep: int | None = None
+    size: int = 0  # pages: data points on a page at most
     messages: list = dataclasses.field(default_factory=list)
     hits: int = 0
 
@@ -41,9 +43,11 @@ class Fault:
             raise ControlError(f"fault of kind {fault.kind}, when {fault.when}: kinds are {KINDS}, when is before or after")
         if (fault.kind == "error" and not fault.code) or (fault.kind == "delay" and not fault.delay_s):
             raise ControlError(f"{fault.kind} fault without its code or delay_s")
+        if (fault.kind == "pages") != (fault.size > 0):
+            raise ControlError("a pages fault has a size above 0, and no other has one")
         if fault.kind == "lag" and fault.op not in ("ModifyRule", "ModifyListener"):
             raise ControlError("a lag follows ModifyRule or ModifyListener")
-        if fault.kind in ("result", "call_messages") and fault.op != "GetMetricData":
+        if fault.kind in OF_METRICS and fault.op != "GetMetricData":
             raise ControlError(f"{fault.kind} faults are GetMetricData's")
         return fault
 
