@@ -177,6 +177,6 @@ impl Rules {
     /// The most that one minute may add to the evidence of harm; `None` if one minute may convict.
     #[must_use]
     pub fn minute_cap(&self) -> Option<f64> {
-        (self.convict_minutes > 1).then(|| self.ln_convict() / f64::from(self.convict_minutes - 1))
+        crate::stats::cap_for_minutes(self.false_rollback.fraction(), self.convict_minutes).ok().flatten()
     }
 }

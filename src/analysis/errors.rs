@@ -5,11 +5,10 @@
 //! Health: both arms' rates against the nearest pair of rates that the plan does not allow.
 
 use super::check::{ABORT_ALPHA, ErrorsCheck, Rules, STICKY_DESIGN_EFFECT, Tolerance};
-use super::judge::answers_only;
-use super::tally::{ErrorTally, MinuteErrors};
+use super::tally::{ErrorTally, UnderWay};
 use super::timeline::{Exclusion, Place};
 use super::verdict::CheckEvidence;
-use super::window::{Row, Tally};
+use super::window::{self, Row, Tally};
 use crate::stats::{
     ALTERNATIVE_MULTIPLIERS, Allowance, Arm, CeiledEvidence, DesignEffect, ExcessGrid, LearntRate, OddsGrid,
     OddsRatio, RateLimit, Release, RestartedMixture, Table, health_information, requests_needed,
@@ -73,20 +72,12 @@ impl Harm {
 }
 
 /// The immediate trigger: no cap and no design effect, from the very first minute.
-///
-/// A minute may be published in part, requests before their status classes, and would then look as if its
-/// requests had got no answer. So of the newest minute only the answers count; its unanswered requests do
-/// when the next minute is there and they still have none.
 #[derive(Debug, Clone)]
 struct Abort {
     limit: (RateLimit<5>, Stakes<5>),
     /// Worse than stable at all, if the plan asks for that.
     relative: Option<(OddsGrid<8>, Stakes<8>)>,
     started: bool,
-    /// The newest minute, whole, and whether it opens a step.
-    newest: Option<(Table, bool)>,
-    /// With the answers of the newest minute.
-    ln_e: f64,
 }
 
 impl Abort {
@@ -95,19 +86,7 @@ impl Abort {
             limit: (limit(above), Stakes::default()),
             relative: only_if_worse.then(|| (grid(1.0), Stakes::default())),
             started: false,
-            newest: None,
-            ln_e: 0.0,
         }
-    }
-
-    /// Looks at a minute: all its errors, and those that are answers.
-    fn see(&mut self, all: Table, answers: Table, opens_step: bool) {
-        if let Some((table, opened_step)) = self.newest.replace((all, opens_step)) {
-            self.step(table, opened_step);
-        }
-        let mut ahead = self.clone();
-        ahead.step(answers, opens_step);
-        self.ln_e = self.settled().max(ahead.settled());
     }
 
     fn step(&mut self, table: Table, opens_step: bool) {
@@ -120,7 +99,7 @@ impl Abort {
         }
     }
 
-    fn settled(&self) -> f64 {
+    fn ln_e(&self) -> f64 {
         let relative = self.relative.as_ref().map_or(f64::INFINITY, |(_, stakes)| stakes.ln_e());
         self.limit.1.ln_e().min(relative)
     }
@@ -161,6 +140,8 @@ pub(super) struct ErrorsJudge<'a> {
     abort: Option<Abort>,
     /// One for each arm, stable first.
     errors: [ErrorTally; 2],
+    /// What stable has shown of its answer times so far.
+    under_way: UnderWay,
     /// What stable has shown so far, excluded minutes and the baseline included.
     learnt: Tally,
     step: [Tally; 2],
@@ -190,6 +171,7 @@ impl<'a> ErrorsJudge<'a> {
             health: CeiledEvidence::new(beta).expect(CHECKED),
             abort: rule.abort_above.map(|above| Abort::new(above.fraction(), rule.only_if_worse_than_stable)),
             errors: Default::default(),
+            under_way: UnderWay::default(),
             learnt: Tally::default(),
             step: Default::default(),
             started: false,
@@ -198,22 +180,27 @@ impl<'a> ErrorsJudge<'a> {
         }
     }
 
-    pub(super) fn see(&mut self, row: &Row, place: Place) {
-        let stable = row.stable.as_ref().map(|counts| self.errors[0].next(counts, self.rule));
-        let canary = row.canary.as_ref().map(|counts| self.errors[1].next(counts, self.rule));
+    /// Looks at a minute, given the one after it if that is there.
+    pub(super) fn see(&mut self, row: &Row, following: Option<&Row>, place: Place) {
+        let mut tally = |at: usize, arm: window::Arm| {
+            let after = following.and_then(|row| row.arm(arm));
+            row.arm(arm).map(|counts| self.errors[at].next(counts, after, self.under_way, self.rule))
+        };
+        let (stable, canary) = (tally(0, window::Arm::Stable), tally(1, window::Arm::Canary));
         if place.opens_step {
             self.open_step();
         }
         if let (Some(stable), Some(canary)) = (stable, canary) {
             if place.exclusion != Some(Exclusion::Baseline) {
-                self.look_for_abort(stable, canary, answers_only(place));
+                self.look_for_abort(stable, canary);
             }
             if place.exclusion.is_none() {
-                self.weigh(stable.all, canary.all);
+                self.weigh(stable, canary);
             }
         }
-        if let Some(stable) = stable {
-            self.learnt.add(stable.all);
+        if let (Some(stable), Some(counts)) = (stable, &row.stable) {
+            self.learnt.add(stable);
+            self.under_way.learn(counts);
         }
     }
 
@@ -224,13 +211,12 @@ impl<'a> ErrorsJudge<'a> {
         self.abort_opens = true;
     }
 
-    fn look_for_abort(&mut self, stable: MinuteErrors, canary: MinuteErrors, answers_only: bool) {
-        let Some(abort) = &mut self.abort else { return };
-        let table = |stable, canary| Table::new(arm(canary), arm(stable)).expect(CHECKED);
-        let answers = table(stable.answered, canary.answered);
-        let all = if answers_only { answers } else { table(stable.all, canary.all) };
-        abort.see(all, answers, self.abort_opens);
-        self.abort_opens = false;
+    fn look_for_abort(&mut self, stable: Tally, canary: Tally) {
+        if let Some(abort) = &mut self.abort {
+            let table = Table::new(arm(canary), arm(stable)).expect(CHECKED);
+            abort.step(table, self.abort_opens);
+            self.abort_opens = false;
+        }
     }
 
     fn weigh(&mut self, stable: Tally, canary: Tally) {
@@ -269,7 +255,7 @@ impl<'a> ErrorsJudge<'a> {
     /// The immediate trigger has gone off.
     pub(super) fn aborts(&self) -> bool {
         let needed = -ABORT_ALPHA.fraction().ln();
-        self.abort.as_ref().is_some_and(|abort| abort.ln_e >= needed)
+        self.abort.as_ref().is_some_and(|abort| abort.ln_e() >= needed)
     }
 
     pub(super) fn evidence(&self) -> CheckEvidence {
@@ -277,7 +263,7 @@ impl<'a> ErrorsJudge<'a> {
             name: self.name.to_owned(),
             log_e_harm: self.log_e_harm(),
             log_e_health: self.log_e_health(),
-            log_e_abort: self.abort.as_ref().map(|abort| abort.ln_e),
+            log_e_abort: self.abort.as_ref().map(Abort::ln_e),
             stable: self.step[0],
             canary: self.step[1],
             design_effect: self.design_effect.get(),

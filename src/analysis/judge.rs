@@ -4,9 +4,9 @@
 //! e-process), which stays below 1/alpha with probability 1 - alpha however often it is looked at, so the
 //! first minute that crosses the line convicts, also if no tick looked just then.
 
-use super::check::{CheckRule, Rules};
+use super::check::{CheckRule, ErrorsCheck, Rules};
 use super::errors::ErrorsJudge;
-use super::tally::ErrorTally;
+use super::tally::{ErrorTally, UnderWay};
 use super::timeline::{Exclusion, Place, Timeline};
 use super::verdict::{Blast, CheckEvidence, Judgement, Reason, StepProgress, Verdict};
 use super::window::{Arm, Row, Window};
@@ -35,22 +35,61 @@ pub fn judge(window: &Window, rules: &Rules, conditions: &Conditions) -> Judgeme
 }
 
 /// The judge on its way through a window.
+///
+/// Whether a request was answered is known a minute later, so the newest minute is weighed twice: at once, by
+/// its answers alone, and for good when the next one is there.
 #[derive(Debug, Clone)]
 pub struct Judge<'a> {
-    rules: &'a Rules,
-    checks: Vec<ErrorsJudge<'a>>,
-    timeline: Timeline,
-    progress: Option<StepProgress>,
-    last: Option<Minute>,
+    /// All minutes but the newest, for good.
+    settled: Ledger<'a>,
+    /// The newest minute.
+    newest: Option<Row>,
+    /// With the newest minute, as far as that is known.
+    ledger: Ledger<'a>,
     convicted: Option<Reason>,
-    silence: Silence,
-    exposure: Exposure,
 }
 
 impl<'a> Judge<'a> {
     /// A judge who has seen nothing yet.
     #[must_use]
     pub fn new(rules: &'a Rules, sticky: bool) -> Self {
+        let ledger = Ledger::new(rules, sticky);
+        Self { settled: ledger.clone(), newest: None, ledger, convicted: None }
+    }
+
+    /// Looks at the next minute. Minutes come in order, each once.
+    pub fn see(&mut self, row: &Row) {
+        if let Some(before) = self.newest.replace(row.clone()) {
+            let following = (row.minute.since(before.minute) == 1).then_some(row);
+            self.settled.see(&before, following);
+            self.convicted = self.convicted.take().or_else(|| self.settled.conviction(before.minute));
+        }
+        self.ledger.clone_from(&self.settled);
+        self.ledger.see(row, None);
+        self.convicted = self.convicted.take().or_else(|| self.ledger.conviction(row.minute));
+    }
+
+    /// The answer after the last minute seen, given why the window is not whole, if it is not.
+    #[must_use]
+    pub fn judgement(&self, unread: Option<&str>) -> Judgement {
+        self.ledger.judgement(self.convicted.as_ref(), unread)
+    }
+}
+
+/// What the judge has found in the minutes so far.
+#[derive(Debug, Clone)]
+struct Ledger<'a> {
+    rules: &'a Rules,
+    checks: Vec<ErrorsJudge<'a>>,
+    timeline: Timeline,
+    progress: Option<StepProgress>,
+    last: Option<Minute>,
+    silence: Silence,
+    exposure: Exposure,
+}
+
+impl<'a> Ledger<'a> {
+    fn new(rules: &'a Rules, sticky: bool) -> Self {
         let checks = rules.checks.iter().map(|check| match &check.rule {
             CheckRule::Errors(rule) => ErrorsJudge::new(&check.name, rule, rules, sticky),
         });
@@ -60,23 +99,20 @@ impl<'a> Judge<'a> {
             timeline: Timeline::default(),
             progress: None,
             last: None,
-            convicted: None,
             silence: Silence::default(),
             exposure: Exposure::default(),
         }
     }
 
-    /// Looks at the next minute. Minutes come in order, each once.
-    pub fn see(&mut self, row: &Row) {
+    fn see(&mut self, row: &Row, following: Option<&Row>) {
         let place = self.timeline.place(row, self.rules);
         self.last = Some(row.minute);
         self.advance_step(row, place);
         self.silence.see(row);
-        self.exposure.see(row);
+        self.exposure.see(row, following, self.rules);
         for check in &mut self.checks {
-            check.see(row, place);
+            check.see(row, following, place);
         }
-        self.convict(row.minute);
     }
 
     fn advance_step(&mut self, row: &Row, place: Place) {
@@ -106,18 +142,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Notes the first minute at which the evidence suffices. The immediate trigger is named first: it is
-    /// the plainer reason, and either one drains.
-    fn convict(&mut self, minute: Minute) {
-        if self.convicted.is_some() {
-            return;
+    /// Whether the evidence suffices at this minute. The immediate trigger is named first: it is the plainer
+    /// reason, and either one drains.
+    fn conviction(&self, minute: Minute) -> Option<Reason> {
+        if let Some(check) = self.checks.iter().find(|check| check.aborts()) {
+            return Some(Reason::AboveAbort { check: check.name().to_owned(), minute });
         }
-        let check = self.checks.iter().find(|check| check.aborts());
-        if let Some(check) = check {
-            self.convicted = Some(Reason::AboveAbort { check: check.name().to_owned(), minute });
-        } else if self.log_e_harm() >= self.rules.ln_convict() {
-            self.convicted = Some(Reason::WorseThanStable { check: self.worst(), minute });
-        }
+        (self.log_e_harm() >= self.rules.ln_convict())
+            .then(|| Reason::WorseThanStable { check: self.worst(), minute })
     }
 
     /// Natural log of the evidence of harm over all checks: their weighted mean, which is evidence of the
@@ -135,10 +167,8 @@ impl<'a> Judge<'a> {
         worst.map_or_else(String::new, |check| check.name().to_owned())
     }
 
-    /// The answer after the last minute seen, given why the window is not whole, if it is not.
-    #[must_use]
-    pub fn judgement(&self, unread: Option<&str>) -> Judgement {
-        let (verdict, reason) = self.answer(unread);
+    fn judgement(&self, convicted: Option<&Reason>, unread: Option<&str>) -> Judgement {
+        let (verdict, reason) = self.answer(convicted, unread);
         let per_minute = self.canary_requests_per_minute();
         let checks: Vec<CheckEvidence> = self.checks.iter().map(ErrorsJudge::evidence).collect();
         Judgement {
@@ -154,12 +184,15 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn answer(&self, unread: Option<&str>) -> (Verdict, Reason) {
-        if let Some(reason) = &self.convicted {
-            return (Verdict::Harmful, reason.clone());
-        }
+    /// A window that was not read whole speaks neither for the canary nor against it: a missing series of
+    /// successes looks like requests without an answer, a missing series of stable's errors like a canary
+    /// that is worse.
+    fn answer(&self, convicted: Option<&Reason>, unread: Option<&str>) -> (Verdict, Reason) {
         if let Some(detail) = unread {
             return (Verdict::Blind, Reason::ReadIncomplete { detail: detail.to_owned() });
+        }
+        if let Some(reason) = convicted {
+            return (Verdict::Harmful, reason.clone());
         }
         let (Some(progress), Some(minute)) = (&self.progress, self.last) else {
             return (Verdict::Undecided, Reason::NoTraffic);
@@ -273,15 +306,26 @@ impl Silence {
 #[derive(Debug, Clone, Default)]
 struct Exposure {
     blast: Blast,
+    under_way: UnderWay,
     stable: ErrorTally,
     canary: ErrorTally,
 }
 
 impl Exposure {
-    fn see(&mut self, row: &Row) {
-        let rule = super::check::ErrorsCheck::default();
-        let stable = row.stable.as_ref().map(|counts| self.stable.next(counts, &rule).all);
-        let canary = row.canary.as_ref().map(|counts| self.canary.next(counts, &rule).all);
+    /// By the plan's rule for errors, or the default one if it has none.
+    fn see(&mut self, row: &Row, following: Option<&Row>, rules: &Rules) {
+        let standard = ErrorsCheck::default();
+        let rule = rules.checks.iter().map(|check| match &check.rule {
+            CheckRule::Errors(rule) => rule,
+        });
+        let rule = rule.into_iter().next().unwrap_or(&standard);
+        let after = |arm| following.and_then(|row| row.arm(arm));
+        let under_way = self.under_way;
+        let stable = row.stable.as_ref().map(|c| self.stable.next(c, after(Arm::Stable), under_way, rule));
+        let canary = row.canary.as_ref().map(|c| self.canary.next(c, after(Arm::Canary), under_way, rule));
+        if let Some(stable) = &row.stable {
+            self.under_way.learn(stable);
+        }
         if row.share == Share::ZERO {
             return;
         }
@@ -292,11 +336,6 @@ impl Exposure {
             self.blast.excess_bad += canary.bad as f64 - expected;
         }
     }
-}
-
-/// Whether only answers count for the immediate trigger: requests in flight at a shift have no answer yet.
-pub(super) fn answers_only(place: Place) -> bool {
-    place.exclusion == Some(Exclusion::Shift)
 }
 
 #[cfg(test)]
@@ -475,6 +514,8 @@ mod tests {
         let conditions = Conditions { unread: Some("PartialData".into()), sticky: false };
         let judgement = judge(&window, &Rules::default(), &conditions);
         assert_eq!(judgement.verdict, Verdict::Blind);
+        let bad: Window = (0..40).map(|at| row(at, 30)).collect();
+        assert_eq!(judge(&bad, &Rules::default(), &conditions).verdict, Verdict::Blind, "nor however bad");
     }
 
     #[test]
@@ -491,12 +532,71 @@ mod tests {
         let mut rows: Vec<_> = (0..10).map(|at| row(at, 0)).collect();
         rows.push(Row { canary: Some(partial.clone()), ..row(10, 0) });
         assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
-        // Still in part a minute later: those requests were never answered.
+        // Still in part a minute later, and in the next: those requests were never answered.
         rows.push(row(11, 0));
-        assert!(matches!(judged(&rows, &Rules::default()).reason, Reason::AboveAbort { .. }));
+        let judgement = judged(&rows, &Rules::default());
+        assert!(matches!(judgement.reason, Reason::AboveAbort { .. }), "{judgement:?}");
         // Whole a minute later: CloudWatch was late.
         rows[10] = row(10, 0);
         assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
+    }
+
+    /// Minutes of a service whose every request is answered, after 0.5 to 1.5 times `seconds`: an hour of
+    /// stable alone, then two hours with the canary at 5 %.
+    fn slow_service(seconds: f64, per_minute: f64, mut seed: u64) -> Vec<Row> {
+        let mut uniform = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut counts = vec![[[0_u64; 2]; 2]; 182];
+        let mut at = 0.0_f64;
+        while at < 180.0 {
+            at += -(1.0 - uniform()).ln() / per_minute;
+            let canary = usize::from(at >= 60.0 && uniform() < 0.05);
+            let answered = at + seconds / 60.0 * (0.5 + uniform());
+            counts[at as usize][canary][0] += 1;
+            counts[(answered as usize).min(181)][canary][1] += 1;
+        }
+        let arm = |[requests, answers]: [u64; 2]| ArmCounts {
+            requests,
+            http_2xx: Some(answers),
+            ..ArmCounts::default()
+        };
+        (0..180)
+            .map(|at| Row {
+                share: Share::from_percent(if at < 60 { 0.0 } else { 5.0 }).unwrap(),
+                stable: Some(arm(counts[at][0])),
+                canary: (at >= 60).then(|| arm(counts[at][1])),
+                ..row(at as i64, 0)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_slow_service_that_answers_every_request_is_not_drained() {
+        for (seconds, per_second) in
+            [(0.1, 50.0), (2.0, 20.0), (5.0, 20.0), (10.0, 5.0), (20.0, 20.0), (30.0, 20.0)]
+        {
+            for seed in 1..=8 {
+                let rows = slow_service(seconds, 60.0 * per_second, seed);
+                let judgement = judged(&rows, &Rules::default());
+                assert_ne!(judgement.verdict, Verdict::Harmful, "{seconds} s, seed {seed}: {judgement:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_that_get_no_answer_are_found_within_minutes_also_in_a_slow_service() {
+        for seconds in [0.1, 5.0] {
+            let mut rows = slow_service(seconds, 3_000.0, 3);
+            for row in &mut rows[100..] {
+                let canary = row.canary.as_mut().unwrap();
+                canary.http_2xx = canary.http_2xx.map(|answers| answers - answers / 10);
+            }
+            let found =
+                (100..180).find(|n| judged(&rows[..*n], &Rules::default()).verdict == Verdict::Harmful);
+            assert!(found.is_some_and(|n| n <= 108), "{seconds} s: found {found:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::Failure;
 use super::args::{ReplayArgs, ReplayFormat};
 use super::input;
 use super::output::{Output, Style};
-use super::table::{Counter, Line, Table, clock};
+use super::table::{Line, Table, at_a_glance, clock};
 use super::words::count;
 use crate::analysis::Judge;
 use crate::analysis::check::Rules;
@@ -211,9 +211,8 @@ fn check_of(reason: &Reason) -> Option<&str> {
 fn in_words(plan: &Plan, window: &Window, verbose: bool, out: &mut Output) -> Option<Outcome> {
     let rules: &Rules = &plan.rules;
     let mut table = Table::new(out, rules, verbose);
-    let mut counter = Counter::default();
     let (outcome, judgement) = run(plan, window, &mut |judged| {
-        let arms = counter.next(&judged.row, rules);
+        let arms = at_a_glance(&judged.row, rules);
         table.add(out, line(judged, arms));
     })?;
     table.unfold(out);

@@ -1,7 +1,7 @@
 //! A simulation, told so that somebody who has never seen canary-gate understands it in twenty seconds.
 
 use super::output::{Output, Style};
-use super::table::{Counter, Line, Table, WIDTH, clock};
+use super::table::{Line, Table, WIDTH, at_a_glance, clock};
 use super::words::{count, minutes, odds_in_words, wrap};
 use crate::rollout::plan::Plan;
 use crate::rollout::record::Phase;
@@ -16,7 +16,6 @@ pub(super) struct Story<'a> {
     setting: &'a Setting,
     plan: &'a Plan,
     table: Table,
-    counter: Counter,
     pages: Vec<(Minute, Page)>,
 }
 
@@ -49,7 +48,7 @@ impl<'a> Story<'a> {
             ),
         );
         let table = Table::new(out, rules, verbose);
-        Self { setting, plan, table, counter: Counter::default(), pages: Vec::new() }
+        Self { setting, plan, table, pages: Vec::new() }
     }
 
     /// Tells a minute.
@@ -58,7 +57,7 @@ impl<'a> Story<'a> {
             self.table.unfold(out);
             out.styled(Style::Notice, format!("{} >>>>> {happened}", clock(told.at)));
         }
-        let arms = self.counter.next(&told.seen, &self.plan.rules);
+        let arms = at_a_glance(&told.seen, &self.plan.rules);
         match &told.answer {
             Ok(answer) => {
                 self.table.add(out, line(told, answer, arms));
@@ -104,6 +103,7 @@ impl<'a> Story<'a> {
                 record.share()
             ),
             Phase::Frozen => format!("{} is frozen at {}: {}.", record.id(), record.share(), record.why),
+            Phase::Stopped => format!("{} was stopped: {}.", record.id(), record.why),
             Phase::Draining => format!("{} is still being drained: {}.", record.id(), record.why),
             Phase::Waiting | Phase::Running | Phase::Paused => format!(
                 "After {took}, {} is still at {}: {}.",

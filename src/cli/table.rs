@@ -150,25 +150,15 @@ fn show(out: &mut Output, line: &Line) {
     }
 }
 
-/// Requests and errors of both arms, minute by minute, as the judge counts them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Counter {
-    arms: [ErrorTally; 2],
-}
-
-impl Counter {
-    /// The counts of a row, which must follow the last.
-    pub(super) fn next(&mut self, row: &Row, rules: &Rules) -> [Option<(u64, u64)>; 2] {
-        let standard = ErrorsCheck::default();
-        let errors = rules.checks.iter().map(|check| match &check.rule {
-            CheckRule::Errors(rule) => rule,
-        });
-        let rule = errors.into_iter().next().unwrap_or(&standard);
-        let mut counts = [None; 2];
-        for (at, arm) in Arm::BOTH.into_iter().enumerate() {
-            counts[at] =
-                row.arm(arm).map(|arm| self.arms[at].next(arm, rule).all).map(|all| (all.total, all.bad));
-        }
-        counts
-    }
+/// Requests and errors of both arms in a minute, at a glance.
+pub(super) fn at_a_glance(row: &Row, rules: &Rules) -> [Option<(u64, u64)>; 2] {
+    let standard = ErrorsCheck::default();
+    let errors = rules.checks.iter().map(|check| match &check.rule {
+        CheckRule::Errors(rule) => rule,
+    });
+    let rule = errors.into_iter().next().unwrap_or(&standard);
+    Arm::BOTH.map(|arm| {
+        let tally = row.arm(arm).map(|counts| ErrorTally::at_a_glance(counts, rule));
+        tally.map(|tally| (tally.total, tally.bad))
+    })
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::HandlerError;
 use super::observe::healthy_targets;
 use super::perform::{NotStored, perform};
+use crate::analysis::window::Arm;
 use crate::config::CheckedPlan;
 use crate::event::{Command, Verb};
 use crate::ports::{Failure, FailureKind, Platform};
@@ -63,6 +64,7 @@ fn status(record: &Record) -> Value {
         "started": record.started,
         "last_tick": record.last_tick,
         "pages_pending": record.outbox.len(),
+        "failed_shifts": record.failed_shifts,
         "mode": record.plan.mode,
         "targets": record.plan.targets,
         "version": record.version,
@@ -102,8 +104,16 @@ async fn start<P: Platform>(platform: &P, checked: &CheckedPlan, by: Audit) -> R
         },
     )?;
     let troubles = audit_log(platform, &record, "start", by).await;
+    let mut warnings = checked.warnings.clone();
+    if matches!(healthy_targets(platform, &record, Arm::Canary).await, Ok(0)) {
+        warnings.push(
+            "the canary has no healthy target now, and the first shift waits for one; a group that no rule \
+             names is not checked: name it in the rule with weight 0"
+                .to_owned(),
+        );
+    }
     let mut answer = status(&record);
-    answer["warnings"] = json!(checked.warnings);
+    answer["warnings"] = json!(warnings);
     answer["troubles"] = json!(troubles);
     answer["next"] = json!("the next tick, within a minute, makes the first shift");
     Ok(answer)

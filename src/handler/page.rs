@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::analysis::verdict::{CheckEvidence, Judgement};
+use crate::analysis::check::ABORT_ALPHA;
+use crate::analysis::verdict::{CheckEvidence, Judgement, Verdict};
 use crate::ports::Message;
 use crate::rollout::record::{Page, PageKind, Record};
 
@@ -27,6 +28,8 @@ fn headline(page: &Page) -> &'static str {
     match page.kind {
         PageKind::Drained => "canary drained",
         PageKind::DrainFailed => "DRAIN FAILED, canary still has traffic",
+        PageKind::DrainBlocked => "NOT DRAINED, stable has no healthy target",
+        PageKind::ShiftFailed => "the share cannot be raised",
         PageKind::Frozen => "frozen, weights changed by somebody else",
         PageKind::Blind => "canary cannot be observed",
         PageKind::Undecided => "still undecided",
@@ -57,8 +60,8 @@ fn body(record: &Record, page: &Page) -> String {
     if let Some(judgement) = &page.judgement {
         evidence(&mut text, record, judgement);
     }
-    line(&mut text, "Done", done(page.kind));
-    line(&mut text, "To do", &to_do(record, page.kind));
+    line(&mut text, "Done", &done(record, page.kind));
+    line(&mut text, "To do", &to_do(record, page));
     line(&mut text, "Rule", &record.plan.targets.listener_rule);
     line(&mut text, "Stable", &record.plan.targets.stable);
     line(&mut text, "Canary", &record.plan.targets.canary);
@@ -80,10 +83,23 @@ fn evidence(text: &mut String, record: &Record, judgement: &Judgement) {
         odds(need),
         record.plan.rules.false_rollback
     );
+    let triggers = judgement.checks.iter().filter_map(|check| check.log_e_abort);
+    let trigger = triggers.fold(f64::NEG_INFINITY, f64::max);
+    let abort = -ABORT_ALPHA.fraction().ln();
+    if trigger >= abort {
+        let against = odds(trigger);
+        let _ = writeln!(
+            text,
+            "{:<11}{against} that the rate is above abort_above; {} drains",
+            "Trigger",
+            odds(abort)
+        );
+    }
     let blast = judgement.blast;
+    let until = judgement.minute.map_or_else(String::new, |minute| format!(" until {}", minute.plus(1)));
     let _ = writeln!(
         text,
-        "{:<11}{} min, {} canary requests, about {:.0} more bad ones than stable would have given",
+        "{:<11}{} min{until}, {} canary requests, about {:.0} more bad ones than stable would have given",
         "Exposure",
         blast.minutes,
         blast.requests,
@@ -107,12 +123,18 @@ fn odds(ln_e: f64) -> String {
     }
 }
 
-fn done(kind: PageKind) -> &'static str {
-    match kind {
-        PageKind::Drained => {
-            "the rollout has ended; the canary gets no new traffic and stays so until a new rollout starts"
+fn done(record: &Record, kind: PageKind) -> String {
+    let text = match kind {
+        PageKind::Drained if record.sticky => {
+            "the rollout has ended; the canary's weight is 0 and stays so until a new rollout starts. The \
+             rule's group stickiness is switched off to free the clients that stick to it: switch it on again \
+             when you need it"
         }
-        PageKind::DrainFailed => "nothing yet: every tick tries again",
+        PageKind::Drained => {
+            "the rollout has ended; the canary's weight is 0 and stays so until a new rollout starts"
+        }
+        PageKind::DrainFailed | PageKind::DrainBlocked => "nothing yet: every tick tries again",
+        PageKind::ShiftFailed => "the share is as it was; every tick tries again while the canary is healthy",
         PageKind::Frozen => {
             "canary-gate no longer raises the share; a canary that is proven harmful is still drained"
         }
@@ -121,20 +143,67 @@ fn done(kind: PageKind) -> &'static str {
         PageKind::ObservedHarmful | PageKind::ObservedHealthy => "nothing: the plan's mode is observe",
         PageKind::NoHealthyTarget => "no traffic was sent to it; every tick looks again",
         PageKind::Promoted => "the rollout has ended",
+    };
+    text.to_owned()
+}
+
+fn to_do(record: &Record, page: &Page) -> String {
+    let id = record.id();
+    match page.kind {
+        PageKind::Drained => after_drain(record, page),
+        PageKind::DrainFailed => {
+            "take the canary out of the rule by hand now, and check the function's right to modify the rule"
+                .to_owned()
+        }
+        PageKind::DrainBlocked => {
+            "get stable's targets healthy; do NOT take the canary out of the rule before: nothing else can \
+             serve the traffic"
+                .to_owned()
+        }
+        PageKind::ShiftFailed => {
+            format!(
+                "check the function's right to modify the rule, and the rule's weights; abort {id} if in doubt"
+            )
+        }
+        PageKind::Frozen => {
+            format!("find who changed the rule; then resume {id} with weights adopt or restore, or abort it")
+        }
+        PageKind::Blind => format!(
+            "check that both target groups publish metrics and that the function may read them; abort {id} if \
+             in doubt"
+        ),
+        PageKind::Undecided => format!(
+            "promote, abort or wait: too few requests, or a difference close to the tolerance (status of {id} \
+             has the numbers)"
+        ),
+        PageKind::ObservedHarmful => {
+            format!("take the canary out of the traffic yourself; then abort {id} to end the watch")
+        }
+        PageKind::ObservedHealthy => {
+            format!("raise the share yourself if you want; abort {id} to end the watch")
+        }
+        PageKind::NoHealthyTarget => {
+            "check the canary's targets and their health checks, and that the rule names its group (weight 0 \
+             will do): a group in no rule is not checked"
+                .to_owned()
+        }
+        PageKind::Promoted => "nothing".to_owned(),
     }
 }
 
-fn to_do(record: &Record, kind: PageKind) -> String {
+/// A canary is drained on evidence, for want of data, or on somebody's word.
+fn after_drain(record: &Record, page: &Page) -> String {
     let id = record.id();
-    match kind {
-        PageKind::Drained => format!("look at the canary's logs from before the drain; then fix and start a new rollout (history of {id} has every minute)"),
-        PageKind::DrainFailed => "take the canary out of the rule by hand now; check stable's targets and the function's right to modify the rule".to_owned(),
-        PageKind::Frozen => format!("find who changed the rule; then resume {id} with weights adopt or restore, or abort it"),
-        PageKind::Blind => format!("check that both target groups publish metrics and that the function may read them; abort {id} if in doubt"),
-        PageKind::Undecided => format!("promote, abort or wait: too few requests, or a difference close to the tolerance (status of {id} has the numbers)"),
-        PageKind::ObservedHarmful => format!("take the canary out of the traffic yourself; then abort {id} to end the watch"),
-        PageKind::ObservedHealthy => format!("raise the share yourself if you want; abort {id} to end the watch"),
-        PageKind::NoHealthyTarget => "check the canary's tasks and their health checks".to_owned(),
-        PageKind::Promoted => "nothing".to_owned(),
+    match page.judgement.as_ref().map(|judgement| judgement.verdict) {
+        Some(Verdict::Harmful) => format!(
+            "look at the canary's logs from before the drain; then fix and start a new rollout (history of \
+             {id} has every minute)"
+        ),
+        Some(Verdict::Blind) => {
+            "it was drained because nobody could see how it does: check that the canary gets its traffic, that \
+             both groups publish metrics, and that the function may read them; then start again"
+                .to_owned()
+        }
+        _ => format!("nothing is proven against the canary (history of {id} has every minute)"),
     }
 }

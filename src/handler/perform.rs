@@ -3,7 +3,8 @@
 use super::page;
 use crate::ports::{Failure, FailureKind, Pager, Platform, RecordStore};
 use crate::rollout::effect::{Decision, Effects, Write};
-use crate::rollout::record::Record;
+use crate::rollout::record::{Phase, Record};
+use crate::units::Share;
 
 /// How it went.
 #[derive(Debug)]
@@ -60,7 +61,11 @@ pub(super) async fn perform<P: Platform>(
             match write_weights(platform, record, snapshot, write).await {
                 Ok(_) => {
                     done.version = noted.version;
-                    put(platform, &done).await?
+                    let stored = put(platform, &done).await;
+                    if matches!(stored, Err(NotStored::Overtaken)) {
+                        stay_down(platform, record, snapshot).await;
+                    }
+                    stored?
                 }
                 // The intent stays on record: the next tick sees whether the write took effect.
                 Err(trouble) => {
@@ -72,6 +77,24 @@ pub(super) async fn perform<P: Platform>(
     };
     let record = empty_outbox(platform, stored, &mut troubles).await;
     Ok(Performed { record, troubles })
+}
+
+/// Somebody was faster while a shift up was being written. If they drained the canary (an abort, say), the
+/// write may have come after theirs and brought it back: it goes down again.
+async fn stay_down<P: Platform>(platform: &P, record: &Record, snapshot: Option<&P::Snapshot>) {
+    let down = match platform.get(record.id()).await {
+        Ok(Some(now)) => matches!(now.phase, Phase::Drained | Phase::Draining),
+        Ok(None) => true,
+        Err(failure) => {
+            tracing::error!(rollout = record.id(), %failure, "not known whether a drain was overwritten");
+            return;
+        }
+    };
+    if down {
+        let write = Write { share: Share::ZERO, unstick: true };
+        let written = write_weights(platform, record, snapshot, write).await;
+        tracing::warn!(rollout = record.id(), ?written, "a shift up came after a drain: drained again");
+    }
 }
 
 /// Writes weights and makes sure that they stand. What went less well than asked is remarked.

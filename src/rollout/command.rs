@@ -162,7 +162,14 @@ fn restore(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> R
     let Some(step) = record.step else {
         return keep(why.clone(), record.clone().into_phase(Phase::Waiting, &why, now));
     };
-    write_step(record.clone().into_phase(Phase::Running, &why, now), step, sight, why, now)
+    // Frozen until the weights stand: a write that fails must not leave it running on another hand's.
+    let mut decision = write_step(record.clone(), step, sight, why, now)?;
+    if let Effects::RecordThenWrite { done, .. } = &mut decision.effects
+        && done.phase == Phase::Frozen
+    {
+        done.phase = Phase::Running;
+    }
+    Ok(decision)
 }
 
 /// A person's word instead of proof.
@@ -204,12 +211,17 @@ fn write_step(
     if decision.action == Action::Hold { refuse(decision.why) } else { Ok(decision) }
 }
 
-/// Drains, whatever the phase; where nothing may be written, it only ends the rollout.
+/// Drains, whatever the phase. Where nothing may be written it only ends the watch; where the canary never
+/// had traffic, and no shift of ours is under way, there is nothing to write.
 fn abort(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Decision {
-    if record.plan.mode == Mode::Observe || sight.share == Ok(Share::ZERO) {
+    if record.plan.mode == Mode::Observe {
         let share = sight.share.unwrap_or_else(|_| record.share());
-        let next = record.clone().paging(PageKind::Drained, &why, now).with_share(share, now);
-        let next = next.into_phase(Phase::Drained, &why, now);
+        let why = format!("{why}; the watch ended with {share} of the traffic on the canary");
+        let next = record.clone().with_share(share, now).into_phase(Phase::Stopped, &why, now);
+        return Decision { action: Action::Finish, why, effects: Effects::Record(Box::new(next)) };
+    }
+    if record.phase == Phase::Waiting && record.intent.is_none() && sight.share == Ok(Share::ZERO) {
+        let next = record.clone().paging(PageKind::Drained, &why, now).into_phase(Phase::Drained, &why, now);
         return Decision { action: Action::Drain, why, effects: Effects::Record(Box::new(next)) };
     }
     drain(record.clone(), why, sight.healthy_targets, now)
@@ -288,5 +300,14 @@ mod tests {
         assert!(asked(&record, Order::Promote, 5.0).is_err());
         let ended = asked(&record, Order::Abort, 5.0).unwrap();
         assert_eq!((ended.writes(), ended.done().share()), (None, share(5.0)));
+        assert_eq!((ended.done().phase, ended.pages()), (Phase::Stopped, vec![]));
+    }
+
+    #[test]
+    fn an_abort_writes_zero_while_a_shift_is_under_way_even_if_the_rule_shows_zero() {
+        let mut record = Record::test();
+        record.intent = Some(crate::rollout::record::Intent { at: at(1), share: share(5.0), step: 0 });
+        assert_eq!(asked(&record, Order::Abort, 0.0).unwrap().writes(), Some(Share::ZERO));
+        assert_eq!(asked(&Record::on(0), Order::Abort, 0.0).unwrap().writes(), Some(Share::ZERO));
     }
 }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::effect::{Action, Decision, Effects, Write};
 use super::plan::{Mode, OnBlind, OnUndecided};
 use super::record::{PageKind, Phase, Record};
-use crate::analysis::verdict::{Judgement, Reason, Verdict};
+use crate::analysis::verdict::{Judgement, Reason, StepProgress, Verdict};
 use crate::analysis::window::Arm;
 use crate::units::{Minute, Share, Span};
 
@@ -87,6 +87,10 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
             let mut next = next.with_share(share, now);
             // Another share is another step for those who read the pages; harm is for the whole rollout.
             next.paged.retain(|kind| *kind == PageKind::ObservedHarmful);
+            if next.phase == Phase::Waiting {
+                next = next.into_phase(Phase::Running, &why, now);
+            }
+            next.since = now;
             keep(Action::Hold, why, next)
         }
     }
@@ -102,7 +106,12 @@ fn observed(record: &Record, input: &Input<'_>, now: Timestamp) -> Record {
         && !share.same_as(intent.share)
     {
         // Begun and not done: it may only be begun again on a verdict of its own.
+        let why = format!("the shift to {} was begun and the rule still says {share}", intent.share);
         next.intent = None;
+        next = next.shift_failed(&why, now);
+    }
+    if !unread(input) && input.judgement.verdict != Verdict::Blind {
+        next.paged.retain(|kind| *kind != PageKind::Blind);
     }
     next
 }
@@ -158,7 +167,9 @@ fn settle(record: &Record, share: Share, drives: bool, now: Timestamp) -> Option
     {
         return Some(Move::Hold(format!("the shift to {expected} is not visible in the rule yet")));
     }
-    let why = format!("the rule sends {share} to the canary; canary-gate had left it at {expected}");
+    let whose =
+        if share == Share::ZERO { ": another hand, or a drain of ours that was not recorded" } else { "" };
+    let why = format!("the rule sends {share} to the canary; canary-gate had left it at {expected}{whose}");
     Some(if !drives || record.phase == Phase::Frozen {
         Move::Follow(share, why)
     } else {
@@ -210,7 +221,7 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
     }
     match record.plan.on_undecided {
         OnUndecided::Drain => Move::Drain(why),
-        OnUndecided::Promote if !suspected(judgement) => up(record, why),
+        OnUndecided::Promote if !forbidden(record, judgement) => up(record, why),
         OnUndecided::Hold | OnUndecided::Promote => Move::HoldAndPage(PageKind::Undecided, why),
     }
 }
@@ -224,9 +235,14 @@ fn is_of_this_step(record: &Record, judgement: &Judgement) -> bool {
     })
 }
 
-/// What forbids going up without proof even where the plan allows it.
-fn suspected(judgement: &Judgement) -> bool {
-    matches!(judgement.reason, Reason::HarmSuspected { .. } | Reason::TooFewRequests { .. })
+/// What forbids going up without proof even where the plan allows it: signs of harm, or requests too few to
+/// show any.
+fn forbidden(record: &Record, judgement: &Judgement) -> bool {
+    let need = record.plan.rules.min_requests;
+    let enough = |step: &StepProgress| step.canary_requests >= need && step.stable_requests >= need;
+    matches!(judgement.reason, Reason::HarmSuspected { .. })
+        || !is_of_this_step(record, judgement)
+        || !judgement.step.as_ref().is_some_and(enough)
 }
 
 /// The next step up, or the end.
@@ -252,7 +268,7 @@ pub(super) fn drain(
     if healthy_targets == Some(Ok(0)) {
         let stuck = format!("{why}; NOT drained: stable has no healthy target to take the traffic");
         let next = next.into_phase(Phase::Draining, &why, now);
-        return keep(Action::Hold, stuck.clone(), next.paging_once(PageKind::DrainFailed, &stuck, now));
+        return keep(Action::Hold, stuck.clone(), next.paging_once(PageKind::DrainBlocked, &stuck, now));
     }
     let failure = format!("{why}; the weights could NOT be written, every tick tries again");
     let failed =
@@ -282,16 +298,19 @@ pub(super) fn promote(
     now: Timestamp,
 ) -> Decision {
     let share = next.plan.steps[step];
-    let missing = match healthy_targets {
-        Some(Ok(0)) => Some("the canary has no healthy target".to_owned()),
-        Some(Ok(_)) => None,
-        Some(Err(why)) => Some(format!("the canary's target health was not read: {why}")),
-        None => Some("the canary's target health was not read".to_owned()),
-    };
-    if let Some(missing) = missing {
-        let why = format!("the shift to {share} waits: {missing}");
-        let next = next.paging_once(PageKind::NoHealthyTarget, &why, now);
-        return keep(Action::Hold, why, next);
+    let waits = |missing: &str| format!("the shift to {share} waits: {missing}");
+    match healthy_targets {
+        Some(Ok(0)) => {
+            let why = waits("the canary has no healthy target");
+            let next = next.paging_once(PageKind::NoHealthyTarget, &why, now);
+            return keep(Action::Hold, why, next);
+        }
+        Some(Ok(_)) => {}
+        Some(Err(unread)) => {
+            let why = waits(&format!("the canary's target health was not read: {unread}"));
+            return keep(Action::Hold, why.clone(), next.shift_failed(&why, now));
+        }
+        None => return keep(Action::Hold, waits("the canary's target health was not read"), next),
     }
     let intent = next.clone().intending(step, share, now);
     let done = arrived(intent.clone().on_step(step, share, now), &why, now);
@@ -418,7 +437,7 @@ mod tests {
         let decision = with_health(&Record::on(0), Ok(share(5.0)), &harmful(), 20, Ok(0));
         assert_eq!(decision.writes(), None);
         assert_eq!(decision.done().phase, Phase::Draining);
-        assert_eq!(decision.pages(), ["drain_failed"]);
+        assert_eq!(decision.pages(), ["drain_blocked"]);
     }
 
     #[test]
@@ -526,6 +545,27 @@ mod tests {
     }
 
     #[test]
+    fn a_shift_that_never_comes_about_is_paged_after_some_tries_and_once() {
+        let mut record = Record::on(0);
+        for minute in 20..28 {
+            let decision = decided(&record, 5.0, &healthy(), minute);
+            let Effects::RecordThenWrite { intent, .. } = decision.effects else { panic!("a promotion") };
+            record = *intent;
+            let pages = record.outbox.iter().filter(|page| page.kind == PageKind::ShiftFailed).count();
+            assert_eq!(pages, usize::from(minute >= 23), "{minute}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_sees_again_may_page_again_when_it_is_blind_again() {
+        let record = Record::on(0).planned(|plan| plan.on_blind = OnBlind::Hold);
+        let silent = judged(Verdict::Blind, Reason::CanarySilent { minutes: 5 });
+        let blind = decided(&record, 5.0, &silent, 20);
+        let seen = decided(blind.done(), 5.0, &undecided(), 21);
+        assert_eq!(decided(seen.done(), 5.0, &silent, 40).pages(), ["blind", "blind"]);
+    }
+
+    #[test]
     fn paused_and_frozen_rollouts_hold_however_healthy() {
         for phase in [Phase::Paused, Phase::Frozen] {
             let decision = decided(&Record::on(0).in_phase(phase), 5.0, &healthy(), 20);
@@ -547,6 +587,16 @@ mod tests {
         assert_eq!(
             (by(OnUndecided::Hold).writes(), by(OnUndecided::Hold).pages()),
             (None, vec!["undecided"])
+        );
+        let few = of_step(share(5.0), Minute::of(at(1)))
+            .step
+            .map(|step| StepProgress { canary_requests: 3, ..step });
+        let few = Judgement { step: few, ..undecided() };
+        let record = Record::on(0).planned(|plan| plan.on_undecided = OnUndecided::Promote);
+        assert_eq!(
+            decided_as_is(&record, Ok(share(5.0)), &few, late, Ok(3)).writes(),
+            None,
+            "three requests"
         );
         let suspect = judged(Verdict::Undecided, Reason::HarmSuspected { check: "errors".into() });
         let record = Record::on(0).planned(|plan| plan.on_undecided = OnUndecided::Promote);

@@ -103,7 +103,14 @@ pub(super) fn metrics_unread() -> Judgement {
 
 /// Proven healthy on a step.
 pub(super) fn of_step(share: Share, since: Minute) -> Judgement {
-    let step = StepProgress { share, since, minutes: 20, judged: 18, stable_requests: 0, canary_requests: 0 };
+    let step = StepProgress {
+        share,
+        since,
+        minutes: 20,
+        judged: 18,
+        stable_requests: 90_000,
+        canary_requests: 9_000,
+    };
     Judgement { step: Some(step), ..healthy() }
 }
 

@@ -29,13 +29,15 @@ pub enum Phase {
     Drained,
     /// Ended with the canary proven on every step. Terminal.
     Promoted,
+    /// Ended by a person while it only observed: the weights are as somebody else left them. Terminal.
+    Stopped,
 }
 
 impl Phase {
     /// Nothing more will happen to it.
     #[must_use]
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Drained | Self::Promoted)
+        matches!(self, Self::Drained | Self::Promoted | Self::Stopped)
     }
 
     /// The word for it in logs and messages.
@@ -49,6 +51,7 @@ impl Phase {
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::Promoted => "promoted",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -93,6 +96,10 @@ pub enum PageKind {
     Drained,
     /// The canary must be drained and could not be.
     DrainFailed,
+    /// The canary must be drained and stable could not take its traffic.
+    DrainBlocked,
+    /// A shift up was tried again and again without effect.
+    ShiftFailed,
     /// Somebody else changed the weights.
     Frozen,
     /// The canary can't be observed.
@@ -162,6 +169,8 @@ pub struct Record {
     pub intent: Option<Intent>,
     /// Clients stick to their group (declared, or read from the rule at the start).
     pub sticky: bool,
+    /// Shifts up in a row that did not come about.
+    pub failed_shifts: u32,
     /// Since when the metrics could not be read whole.
     pub unread_since: Option<Timestamp>,
     /// The minute of the last tick that was carried out.
@@ -190,6 +199,7 @@ impl Record {
             shifts: vec![Shift { at, share: Share::ZERO }],
             intent: None,
             sticky,
+            failed_shifts: 0,
             unread_since: None,
             last_tick: None,
             outbox: Vec::new(),

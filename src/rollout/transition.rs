@@ -7,6 +7,9 @@ use super::record::{Intent, Page, PageKind, Phase, Record, Severity, Shift};
 use crate::analysis::verdict::Judgement;
 use crate::units::{Minute, Share};
 
+/// One throttled call or one lost process is no reason to wake somebody.
+const FAILED_SHIFTS_PAGED: u32 = 3;
+
 impl PageKind {
     /// The word for it in keys, logs and filters.
     #[must_use]
@@ -14,6 +17,8 @@ impl PageKind {
         match self {
             Self::Drained => "drained",
             Self::DrainFailed => "drain_failed",
+            Self::DrainBlocked => "drain_blocked",
+            Self::ShiftFailed => "shift_failed",
             Self::Frozen => "frozen",
             Self::Blind => "blind",
             Self::Undecided => "undecided",
@@ -28,8 +33,12 @@ impl PageKind {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::Drained | Self::DrainFailed | Self::ObservedHarmful => Severity::Critical,
-            Self::Frozen | Self::Blind | Self::Undecided | Self::NoHealthyTarget => Severity::Warning,
+            Self::Drained | Self::DrainFailed | Self::DrainBlocked | Self::ObservedHarmful => {
+                Severity::Critical
+            }
+            Self::ShiftFailed | Self::Frozen | Self::Blind | Self::Undecided | Self::NoHealthyTarget => {
+                Severity::Warning
+            }
             Self::Promoted | Self::ObservedHealthy => Severity::Info,
         }
     }
@@ -64,6 +73,7 @@ impl Record {
     /// On a step whose share stands from now on.
     pub(super) fn on_step(mut self, step: usize, share: Share, now: Timestamp) -> Self {
         self.step = Some(step);
+        self.failed_shifts = 0;
         self.paged.clear();
         self.with_share(share, now)
     }
@@ -86,6 +96,16 @@ impl Record {
             judgement: self.last.clone(),
         });
         self
+    }
+
+    /// After a shift up that did not come about; it will be tried again, and after some times somebody is told.
+    pub(super) fn shift_failed(mut self, why: &str, now: Timestamp) -> Self {
+        self.failed_shifts = self.failed_shifts.saturating_add(1);
+        if self.failed_shifts < FAILED_SHIFTS_PAGED {
+            self
+        } else {
+            self.paging_once(PageKind::ShiftFailed, why, now)
+        }
     }
 
     /// With a page in the outbox, unless this step has paged for that already.

@@ -12,15 +12,20 @@ fn half_answers() -> Vec<(&'static str, Value)> {
         |status: &str| json!({ "op": "GetMetricData", "kind": "result", "status_code": status, "n": -1 });
     let error =
         |code: &str, status: u32| json!({ "op": "GetMetricData", "code": code, "status": status, "n": -1 });
-    let one_series = json!({
-        "op": "GetMetricData", "kind": "result", "status_code": "PartialData", "where": "HTTPCode_Target_5XX_Count",
-        "keep": 0, "n": -1,
-    });
+    let without = |series: &str| {
+        json!({
+            "op": "GetMetricData", "kind": "result", "status_code": "PartialData", "where": series,
+            "keep": 0, "n": -1,
+        })
+    };
     let message =
         json!([{ "Code": "ArithmeticError", "Value": "one or more data-points have been dropped" }]);
     vec![
         ("partial data", result("PartialData")),
-        ("partial data of one series", one_series),
+        ("partial data of all errors", without("HTTPCode_Target_5XX_Count")),
+        // These would make the canary look bad: no answers at all, and a stable without errors.
+        ("partial data of the canary's successes", without("c_2xx")),
+        ("partial data of stable's errors", without("s_5xx")),
         ("an internal error of a result", result("InternalError")),
         ("a forbidden result", result("Forbidden")),
         (

@@ -142,6 +142,28 @@ fn two_processes_that_tick_at_once_drain_with_one_page() {
 }
 
 #[test]
+fn an_abort_during_a_shift_ends_with_the_canary_at_zero_whoever_writes_last() {
+    let mut world = World::new();
+    world.start_default();
+    world.add_process();
+    world.faults(&json!([{ "op": "ModifyRule", "delay_s": 2.0 }]));
+    let aborted = std::thread::scope(|threads| {
+        let tick = threads.spawn(|| world.tick(0));
+        let noted = |world: &World| world.record().body["intent"].is_object();
+        while !noted(&world) && !tick.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let aborted = world.command("abort", json!({}));
+        let report = tick.join().expect("a tick");
+        assert_eq!(report["decision"], json!("skipped"), "{report}");
+        aborted
+    });
+    assert!(aborted.is_ok(), "{aborted:?}");
+    assert_eq!((world.rule().share(&world), world.record().phase()), (0.0, "drained"));
+    assert_eq!(world.paged(), ["drained"]);
+}
+
+#[test]
 fn every_decision_is_one_line_of_json_in_the_functions_log() {
     let world = World::new();
     world.start_default();

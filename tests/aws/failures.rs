@@ -154,7 +154,8 @@ fn nothing_is_drained_into_a_stable_group_without_healthy_targets() {
     world.targets_are("stable", Some("unhealthy"));
     world.tick(12);
     assert_eq!((world.record().phase(), share(&world)), ("draining", 5.0));
-    assert_eq!(world.paged(), ["drain_failed"]);
+    assert_eq!(world.paged(), ["drain_blocked"]);
+    assert!(world.pages()[0].body.contains("do NOT take the canary out"), "{:?}", world.pages());
     world.targets_are("stable", None);
     world.tick(13);
     assert_eq!((world.record().phase(), share(&world)), ("drained", 0.0));
