@@ -124,7 +124,7 @@ def publish(*items):
     control("POST", "metrics", [{"namespace": "T", "minute": rfc(0), **i} for i in items])
 
 
-NATIVE = {  # inputs as (value, count), and AWS's own answers to them (aws-facts, appendix A)
+NATIVE = {  # inputs as (value, count), and AWS's own answers to them (captured natively and published by the stackd emulator, testdata/aws/cloudwatch)
     "U": ([(i, 1) for i in range(1, 11)], {
         "PR(:2)": 12.6316236461413, "PR(:5)": 48.81456789507425, "PR(:10)": 100, "TC(2:10)": 8.73683763538587,
         "p1": 1.009576582776887, "p10": 1.1, "p25": 2.992374046230249, "p40": 4.177248169415655, "p50": 5.054470284992944,
