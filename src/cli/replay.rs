@@ -69,13 +69,15 @@ struct Replay<'a> {
     drained: Option<Judgement>,
     /// The first healthy verdict on the step that stands, and the step's first minute.
     healthy: Option<(Minute, Judgement)>,
+    /// The first blind verdict of those that last.
+    blind: Option<Judgement>,
     last: Option<Judgement>,
 }
 
 impl<'a> Replay<'a> {
     fn new(plan: &'a Plan) -> Self {
         let judge = Judge::new(&plan.rules, plan.sticky == Sticky::Yes);
-        Self { judge, previous: None, drained: None, healthy: None, last: None }
+        Self { judge, previous: None, drained: None, healthy: None, blind: None, last: None }
     }
 
     /// Judges a minute, and before it the minutes that the recording lacks: a missing minute is missing data.
@@ -112,6 +114,10 @@ impl<'a> Replay<'a> {
             }
             Verdict::Undecided | Verdict::Blind => "hold",
         };
+        match judgement.verdict {
+            Verdict::Blind => self.blind = self.blind.take().or_else(|| Some(judgement.clone())),
+            _ => self.blind = None,
+        }
         self.last = Some(judgement.clone());
         Judged { row, judgement, decision }
     }
@@ -122,10 +128,10 @@ impl<'a> Replay<'a> {
             return Some((Outcome::Drained, judgement));
         }
         let last = self.last?;
-        Some(match (last.verdict, self.healthy) {
-            (Verdict::Blind, _) => (Outcome::Blind, last),
-            (_, Some((_, judgement))) => (Outcome::Promotable, judgement),
-            _ => (Outcome::Undecided, last),
+        Some(match (self.blind, self.healthy) {
+            (Some(judgement), _) => (Outcome::Blind, judgement),
+            (None, Some((_, judgement))) => (Outcome::Promotable, judgement),
+            (None, None) => (Outcome::Undecided, last),
         })
     }
 }

@@ -113,7 +113,7 @@ fn a_canary_that_falls_silent_is_blind_and_not_promotable() {
     let silent = (0..40).map(|at| minute(at, &if at < 20 { arm(100, 0) } else { Value::Null }));
     let (status, _, summary) = replay(PLAN, &recording(silent));
     assert_eq!((status, &summary["outcome"]), (2, &json!("blind")));
-    assert_eq!(summary["minute"], "2026-03-01T10:39:00Z");
+    assert_eq!(summary["minute"], "2026-03-01T10:24:00Z");
 }
 
 #[test]
