@@ -162,6 +162,17 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// The rule of the plan's errors check, if it has one.
+    #[must_use]
+    pub fn errors(&self) -> Option<&ErrorsCheck> {
+        self.checks
+            .iter()
+            .map(|check| match &check.rule {
+                CheckRule::Errors(rule) => rule,
+            })
+            .next()
+    }
+
     /// ln(1/alpha): the log evidence that convicts.
     #[must_use]
     pub fn ln_convict(&self) -> f64 {

@@ -315,10 +315,7 @@ impl Exposure {
     /// By the plan's rule for errors, or the default one if it has none.
     fn see(&mut self, row: &Row, following: Option<&Row>, rules: &Rules) {
         let standard = ErrorsCheck::default();
-        let rule = rules.checks.iter().map(|check| match &check.rule {
-            CheckRule::Errors(rule) => rule,
-        });
-        let rule = rule.into_iter().next().unwrap_or(&standard);
+        let rule = rules.errors().unwrap_or(&standard);
         let after = |arm| following.and_then(|row| row.arm(arm));
         let under_way = self.under_way;
         let stable = row.stable.as_ref().map(|c| self.stable.next(c, after(Arm::Stable), under_way, rule));

@@ -3,9 +3,10 @@
 use super::output::{Output, Style};
 use super::table::{Line, Table, WIDTH, at_a_glance, clock};
 use super::words::{count, minutes, odds_in_words, wrap};
+use crate::handler::tick::RolloutReport;
 use crate::rollout::plan::Plan;
 use crate::rollout::record::Phase;
-use crate::sim::run::{Answer, Ending, Page, Setting, Told, WATERMARK};
+use crate::sim::run::{Ending, Page, Setting, Told, WATERMARK};
 use crate::units::Minute;
 
 /// Pages put the names of what they say in a column of this width.
@@ -148,7 +149,7 @@ impl<'a> Story<'a> {
     }
 }
 
-fn line(told: &Told, answer: &Answer, arms: [Option<(u64, u64)>; 2]) -> Line {
+fn line(told: &Told, answer: &RolloutReport, arms: [Option<(u64, u64)>; 2]) -> Line {
     Line {
         at: told.at,
         share: answer.share,

@@ -2,7 +2,7 @@
 
 use super::output::{Output, Style};
 use super::words::{count, odds, wrap};
-use crate::analysis::check::{CheckRule, ErrorsCheck, Rules};
+use crate::analysis::check::{ErrorsCheck, Rules};
 use crate::analysis::tally::ErrorTally;
 use crate::analysis::verdict::{Judgement, Reason, Verdict};
 use crate::analysis::window::{Arm, Row};
@@ -153,10 +153,7 @@ fn show(out: &mut Output, line: &Line) {
 /// Requests and errors of both arms in a minute, at a glance.
 pub(super) fn at_a_glance(row: &Row, rules: &Rules) -> [Option<(u64, u64)>; 2] {
     let standard = ErrorsCheck::default();
-    let errors = rules.checks.iter().map(|check| match &check.rule {
-        CheckRule::Errors(rule) => rule,
-    });
-    let rule = errors.into_iter().next().unwrap_or(&standard);
+    let rule = rules.errors().unwrap_or(&standard);
     Arm::BOTH.map(|arm| {
         let tally = row.arm(arm).map(|counts| ErrorTally::at_a_glance(counts, rule));
         tally.map(|tally| (tally.total, tally.bad))

@@ -1,7 +1,7 @@
 //! One tick: observe, judge, decide and perform for every running rollout.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observe::{Sight, healthy_targets, observe};
 use super::perform::{NotStored, perform};
@@ -18,12 +18,12 @@ use crate::units::{Minute, Share, Span};
 const LOGGED_MINUTES: usize = 3;
 
 /// What a tick did about one rollout.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutReport {
     /// Its name.
     pub rollout: String,
     /// The decision's word; `skipped` if this minute was decided already, `failed` if nothing was stored.
-    pub decision: &'static str,
+    pub decision: String,
     /// Why, in words.
     pub why: String,
     /// The phase after it.
@@ -99,7 +99,7 @@ async fn one<P: Platform>(
 fn skipped(record: &Record, minute: Minute) -> RolloutReport {
     RolloutReport {
         rollout: record.id().to_owned(),
-        decision: "skipped",
+        decision: "skipped".to_owned(),
         why: format!("{minute} was decided already"),
         phase: record.phase,
         share: record.share(),
@@ -122,7 +122,7 @@ fn report(
     };
     RolloutReport {
         rollout: record.id().to_owned(),
-        decision,
+        decision: decision.to_owned(),
         why,
         phase: record.phase,
         share: record.share(),
@@ -152,7 +152,7 @@ async fn log<P: Platform>(
     let entry = LogEntry {
         rollout: report.rollout.clone(),
         at: now,
-        decision: report.decision.to_owned(),
+        decision: report.decision.clone(),
         why: report.why.clone(),
         phase: report.phase,
         share: report.share,

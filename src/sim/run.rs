@@ -9,13 +9,13 @@ use super::cloud::Cloud;
 use super::faults::Fault;
 use super::scenario::{Scenario, Stage, What};
 use super::traffic::{Traffic, Truth};
-use crate::analysis::verdict::Judgement;
 use crate::analysis::window::{Arm, Row};
 use crate::config::Clock;
+use crate::handler::tick::RolloutReport;
 use crate::handler::{HandlerError, Options, handle};
 use crate::ports::Message;
 use crate::rollout::plan::{BASELINE, Plan, Targets};
-use crate::rollout::record::{Phase, Record};
+use crate::rollout::record::Record;
 use crate::units::{Minute, Share, Span};
 
 /// The second of its minute in which a tick arrives.
@@ -66,23 +66,6 @@ pub struct Setting {
     pub minutes: u32,
 }
 
-/// A tick's answer about the rollout, as the handler gave it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// The decision's word.
-    pub decision: String,
-    /// Why.
-    pub why: String,
-    /// The phase after it.
-    pub phase: Phase,
-    /// The share after it.
-    pub share: Share,
-    /// What the judge said.
-    pub judgement: Option<Judgement>,
-    /// What could not be done.
-    pub troubles: Vec<String>,
-}
-
 /// One tick.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Told {
@@ -93,7 +76,7 @@ pub struct Told {
     /// The newest minute that the tick could see whole, as CloudWatch published it.
     pub seen: Row,
     /// What the handler answered, or why it could not.
-    pub answer: Result<Answer, String>,
+    pub answer: Result<RolloutReport, String>,
     /// Pages that went out.
     pub pages: Vec<Page>,
 }
@@ -261,11 +244,11 @@ impl Run<'_> {
     }
 
     /// Our rollout's part of a tick's answer.
-    fn read(&self, answer: &Value) -> Result<Answer, String> {
+    fn read(&self, answer: &Value) -> Result<RolloutReport, String> {
         let reports = answer["rollouts"].as_array().into_iter().flatten();
         let ours = reports.into_iter().find(|report| report["rollout"] == self.rollout.as_str());
         let ours = ours.ok_or_else(|| "the tick did not mention the rollout".to_owned())?;
-        Answer::deserialize(ours).map_err(|error| format!("the tick's answer can't be read: {error}"))
+        RolloutReport::deserialize(ours).map_err(|error| format!("the tick's answer can't be read: {error}"))
     }
 
     /// Notes when each step was reached, as the rule says it.

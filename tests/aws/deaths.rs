@@ -6,19 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::endpoint::wait_for;
-use crate::traffic::{Generated, Traffic};
+use crate::traffic::Generated;
 use crate::world::World;
-
-/// On the first step with traffic that settles it; minute 12 is about to decide.
-fn before_the_decision(traffic: Generated) -> World {
-    let world = World::new();
-    world.start_default();
-    world.tick(0);
-    for minute in 0..15 {
-        world.publish(minute, &traffic.at(minute, 5.0));
-    }
-    world
-}
 
 /// Kills the function when a call of minute 12's tick has taken effect and before it hears of it, and puts
 /// another process in its place.
@@ -50,7 +39,7 @@ fn ends_promoted_by_one_step(world: &World, report: &Value) {
 
 #[test]
 fn a_promotion_survives_a_death_after_its_intent_was_noted() {
-    let mut world = before_the_decision(Generated::HEALTHY);
+    let mut world = World::on_first_step(Generated::HEALTHY);
     dies_after(&mut world, "PutItem", 0);
     assert_eq!(world.rule().share(&world), 5.0);
     let report = world.tick(13);
@@ -60,7 +49,7 @@ fn a_promotion_survives_a_death_after_its_intent_was_noted() {
 
 #[test]
 fn a_promotion_survives_a_death_after_the_weights_were_written() {
-    let mut world = before_the_decision(Generated::HEALTHY);
+    let mut world = World::on_first_step(Generated::HEALTHY);
     dies_after(&mut world, "ModifyRule", 0);
     assert_eq!(world.rule().share(&world), 25.0);
     let report = world.tick(13);
@@ -70,7 +59,7 @@ fn a_promotion_survives_a_death_after_the_weights_were_written() {
 
 #[test]
 fn a_promotion_survives_a_death_after_it_was_confirmed() {
-    let mut world = before_the_decision(Generated::HEALTHY);
+    let mut world = World::on_first_step(Generated::HEALTHY);
     dies_after(&mut world, "PutItem", 1);
     let report = world.tick(13);
     assert_eq!(report["decision"], json!("hold"), "{report}");
@@ -87,7 +76,7 @@ fn ends_drained(world: &World) {
 
 #[test]
 fn a_drain_survives_a_death_after_the_weights_were_written() {
-    let mut world = before_the_decision(Generated::HARMFUL);
+    let mut world = World::on_first_step(Generated::HARMFUL);
     dies_after(&mut world, "ModifyRule", 0);
     assert_eq!(world.rule().share(&world), 0.0);
     ends_drained(&world);
@@ -96,7 +85,7 @@ fn a_drain_survives_a_death_after_the_weights_were_written() {
 
 #[test]
 fn a_drain_survives_a_death_after_it_was_recorded() {
-    let mut world = before_the_decision(Generated::HARMFUL);
+    let mut world = World::on_first_step(Generated::HARMFUL);
     dies_after(&mut world, "PutItem", 0);
     assert_eq!(world.paged(), [""; 0]);
     ends_drained(&world);
@@ -105,7 +94,7 @@ fn a_drain_survives_a_death_after_it_was_recorded() {
 
 #[test]
 fn a_page_whose_sending_was_not_noted_goes_out_again_with_the_same_key() {
-    let mut world = before_the_decision(Generated::HARMFUL);
+    let mut world = World::on_first_step(Generated::HARMFUL);
     dies_after(&mut world, "Publish", 0);
     ends_drained(&world);
     let pages = world.pages();

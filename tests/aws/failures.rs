@@ -6,24 +6,13 @@ use crate::outside::count;
 use crate::traffic::{Generated, Traffic};
 use crate::world::World;
 
-/// On the first step for a while with these counts; the next tick is minute 12.
-fn on_first_step(traffic: Generated) -> World {
-    let world = World::new();
-    world.start_default();
-    world.tick(0);
-    for minute in 0..15 {
-        world.publish(minute, &traffic.at(minute, 5.0));
-    }
-    world
-}
-
 fn share(world: &World) -> f64 {
     world.rule().share(world)
 }
 
 #[test]
 fn a_write_that_is_throttled_twice_is_tried_again_and_succeeds() {
-    let world = on_first_step(Generated::HEALTHY);
+    let world = World::on_first_step(Generated::HEALTHY);
     world.faults(&json!([{ "op": "ModifyRule", "code": "Throttling", "n": 2 }]));
     let (report, calls) = world.calls_of(|| world.tick(12));
     assert_eq!((&report["decision"], &report["troubles"]), (&json!("promote"), &json!([])));
@@ -32,7 +21,7 @@ fn a_write_that_is_throttled_twice_is_tried_again_and_succeeds() {
 
 #[test]
 fn a_promotion_that_took_effect_and_was_called_failed_is_confirmed_by_the_next_tick() {
-    let world = on_first_step(Generated::HEALTHY);
+    let world = World::on_first_step(Generated::HEALTHY);
     world.faults(
         &json!([{ "op": "ModifyRule", "code": "InternalFailure", "status": 500, "when": "after", "n": 3 }]),
     );
@@ -53,7 +42,7 @@ fn a_promotion_that_took_effect_and_was_called_failed_is_confirmed_by_the_next_t
 
 #[test]
 fn a_promotion_that_could_not_be_written_needs_a_verdict_of_its_own() {
-    let world = on_first_step(Generated::HEALTHY);
+    let world = World::on_first_step(Generated::HEALTHY);
     world.faults(&json!([{ "op": "ModifyRule", "code": "AccessDenied", "status": 403, "n": -1 }]));
     let report = world.tick(12);
     assert!(report["troubles"][0].as_str().is_some_and(|text| text.contains("denied")), "{report}");
@@ -65,7 +54,7 @@ fn a_promotion_that_could_not_be_written_needs_a_verdict_of_its_own() {
 
 #[test]
 fn a_drain_that_took_effect_and_was_called_failed_ends_drained() {
-    let world = on_first_step(Generated::HARMFUL);
+    let world = World::on_first_step(Generated::HARMFUL);
     world.faults(
         &json!([{ "op": "ModifyRule", "code": "InternalFailure", "status": 500, "when": "after", "n": 3 }]),
     );
@@ -77,7 +66,7 @@ fn a_drain_that_took_effect_and_was_called_failed_ends_drained() {
 
 #[test]
 fn a_drain_that_is_denied_pages_once_and_is_tried_by_every_tick() {
-    let world = on_first_step(Generated::HARMFUL);
+    let world = World::on_first_step(Generated::HARMFUL);
     world.faults(&json!([{ "op": "ModifyRule", "code": "AccessDenied", "status": 403, "n": -1 }]));
     for minute in 12..15 {
         world.tick(minute);
@@ -95,7 +84,7 @@ fn a_drain_that_is_denied_pages_once_and_is_tried_by_every_tick() {
 
 #[test]
 fn a_page_that_cannot_be_sent_delays_no_drain_and_comes_with_the_next_tick_once() {
-    let world = on_first_step(Generated::HARMFUL);
+    let world = World::on_first_step(Generated::HARMFUL);
     world.faults(
         &json!([{ "op": "Publish", "service": "sns", "code": "InternalError", "status": 500, "n": -1 }]),
     );
@@ -114,7 +103,7 @@ fn a_page_that_cannot_be_sent_delays_no_drain_and_comes_with_the_next_tick_once(
 
 #[test]
 fn a_record_that_cannot_be_stored_delays_no_drain() {
-    let world = on_first_step(Generated::HARMFUL);
+    let world = World::on_first_step(Generated::HARMFUL);
     let down = |op: &str| json!({ "op": op, "service": "dynamodb", "code": "InternalServerError", "status": 500, "n": -1 });
     world.faults(&json!([down("PutItem"), down("UpdateItem"), down("TransactWriteItems")]));
     let report = world.tick(12);
@@ -127,7 +116,7 @@ fn a_record_that_cannot_be_stored_delays_no_drain() {
 
 #[test]
 fn a_tick_that_cannot_read_its_rollouts_fails_and_says_so() {
-    let world = on_first_step(Generated::HEALTHY);
+    let world = World::on_first_step(Generated::HEALTHY);
     world
         .faults(&json!([{ "op": "Query", "service": "dynamodb", "code": "AccessDeniedException", "n": -1 }]));
     let failed = world.invoke(&world.tick_event(12)).unwrap_err();
@@ -137,7 +126,7 @@ fn a_tick_that_cannot_read_its_rollouts_fails_and_says_so() {
 
 #[test]
 fn nothing_is_sent_to_a_canary_without_healthy_targets() {
-    let world = on_first_step(Generated::HEALTHY);
+    let world = World::on_first_step(Generated::HEALTHY);
     world.targets_are("canary", Some("unhealthy"));
     for minute in 12..14 {
         assert_eq!(world.tick(minute)["decision"], json!("hold"));
@@ -150,7 +139,7 @@ fn nothing_is_sent_to_a_canary_without_healthy_targets() {
 
 #[test]
 fn nothing_is_drained_into_a_stable_group_without_healthy_targets() {
-    let world = on_first_step(Generated::HARMFUL);
+    let world = World::on_first_step(Generated::HARMFUL);
     world.targets_are("stable", Some("unhealthy"));
     world.tick(12);
     assert_eq!((world.record().phase(), share(&world)), ("draining", 5.0));

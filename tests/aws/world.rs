@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, TABLE};
 use crate::outside::{Call, percent_encoded};
-use crate::traffic::{Counts, Minute, Traffic};
+use crate::traffic::{Counts, Generated, Minute, Traffic};
 
 /// Minutes younger than this are not looked at.
 pub(crate) const WATERMARK_MINUTES: i64 = 2;
@@ -73,6 +73,17 @@ impl World {
         let now = Timestamp::now().as_second();
         let start = Timestamp::from_second(now - now % 60 + 60).expect("a time");
         Self { gates: vec![gate], endpoint, scene, start }
+    }
+
+    /// On the first step with traffic that settles it; minute 12 is about to decide.
+    pub(crate) fn on_first_step(traffic: Generated) -> Self {
+        let world = Self::new();
+        world.start_default();
+        world.tick(0);
+        for minute in 0..15 {
+            world.publish(minute, &traffic.at(minute, 5.0));
+        }
+        world
     }
 
     /// Moves minute 0 back, so that `minute` is the one after now. Commands carry no time: they happen by
