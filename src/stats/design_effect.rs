@@ -8,6 +8,7 @@
 //! (Jensen), it costs power and never validity.
 
 use super::error::{StatsError, exact, in_range};
+use super::odds::OddsRatio;
 use super::table::Table;
 
 /// Largest design effect that is accepted.
@@ -45,14 +46,17 @@ impl DesignEffect {
     /// D <- max(1, mean_t min(z_t^2, 12 D)),   fifty times from D = 1
     /// ```
     ///
+    /// `centre` is an odds ratio that the arms are known to have in common: x1 is then expected where the
+    /// table's odds ratio would be that, with the variance of Cornfield (1956).
+    ///
     /// Tables whose margins leave no freedom are dropped. `None` when no table is left, which is
     /// no reason to believe in 1.
     #[must_use]
-    pub fn estimate(alike: &[Table]) -> Option<Self> {
+    pub fn estimate(alike: &[Table], centre: OddsRatio) -> Option<Self> {
         let squares: Vec<f64> = alike
             .iter()
             .filter(|table| !table.margins().is_degenerate())
-            .map(|table| squared_deviation(*table))
+            .map(|table| squared_deviation(*table, centre))
             .collect();
         if squares.is_empty() {
             return None;
@@ -87,9 +91,10 @@ impl DesignEffect {
     }
 }
 
-fn squared_deviation(table: Table) -> f64 {
-    let deviation = exact(table.first().bad()) - table.mean();
-    deviation * deviation / table.variance()
+fn squared_deviation(table: Table, centre: OddsRatio) -> f64 {
+    let (mean, variance) = table.moments_at(centre);
+    let deviation = exact(table.first().bad()) - mean;
+    deviation * deviation / variance
 }
 
 #[allow(clippy::cast_precision_loss)] // a list in memory is shorter than 2^53
@@ -120,7 +125,7 @@ mod tests {
                     table(x1, n1, x0, n0)
                 })
                 .collect();
-            let got = DesignEffect::estimate(&alike).unwrap().get();
+            let got = DesignEffect::estimate(&alike, OddsRatio::ONE).unwrap().get();
             assert_close(got, oracle::number(&case["design_effect"]), 1e-12, 0.0, &case["name"]);
         }
     }
@@ -128,24 +133,27 @@ mod tests {
     #[test]
     fn minutes_without_information_are_dropped() {
         let silent = [table(0, 10, 0, 10), table(10, 10, 9, 9), table(0, 0, 3, 9)];
-        assert_eq!(DesignEffect::estimate(&silent), None);
-        assert_eq!(DesignEffect::estimate(&[]), None);
+        assert_eq!(DesignEffect::estimate(&silent, OddsRatio::ONE), None);
+        assert_eq!(DesignEffect::estimate(&[], OddsRatio::ONE), None);
         let mut minutes = silent.to_vec();
         minutes.push(table(30, 100, 10, 100));
-        assert_eq!(DesignEffect::estimate(&minutes), DesignEffect::estimate(&minutes[3..]));
+        assert_eq!(
+            DesignEffect::estimate(&minutes, OddsRatio::ONE),
+            DesignEffect::estimate(&minutes[3..], OddsRatio::ONE)
+        );
     }
 
     #[test]
     fn arms_more_alike_than_chance_still_count_as_independent() {
         let alike = vec![table(10, 100, 10, 100); 60];
-        assert_eq!(DesignEffect::estimate(&alike), Some(DesignEffect::NONE));
+        assert_eq!(DesignEffect::estimate(&alike, OddsRatio::ONE), Some(DesignEffect::NONE));
     }
 
     #[test]
     fn one_freak_minute_is_limited() {
         let mut minutes = vec![table(10, 100, 10, 100); 59];
         minutes.push(table(100, 100, 0, 100));
-        let effect = DesignEffect::estimate(&minutes).unwrap();
+        let effect = DesignEffect::estimate(&minutes, OddsRatio::ONE).unwrap();
         assert_eq!(effect, DesignEffect::NONE);
     }
 
@@ -155,6 +163,24 @@ mod tests {
         assert_eq!(two.temper([3.0, -1.0]), [1.5, -0.5]);
         assert_eq!(two.at_least(DesignEffect::NONE), two);
         assert_eq!(two.at_least(DesignEffect::new(10.0).unwrap()).get(), 10.0);
+    }
+
+    #[test]
+    fn an_offset_that_is_known_is_no_noise() {
+        // 2,000 and 1,000 requests; odds of 2.0 between them, as near as whole numbers come.
+        let offset = vec![table(334, 2_000, 91, 1_000); 40];
+        let apart = DesignEffect::estimate(&offset, OddsRatio::ONE).unwrap().get();
+        assert!(apart > 20.0, "{apart}");
+        let around = DesignEffect::estimate(&offset, OddsRatio::new(2.0).unwrap()).unwrap();
+        assert_eq!(around, DesignEffect::NONE);
+    }
+
+    #[test]
+    fn moments_at_an_odds_ratio_agree_with_scipy() {
+        // nchypergeom_fisher(3000, 400, 1000, 2.0).mean() is 190.05, .var() is 84.65.
+        let (mean, variance) = table(100, 1_000, 300, 2_000).moments_at(OddsRatio::new(2.0).unwrap());
+        assert!((mean - 190.045_932_907).abs() < 0.05, "{mean}");
+        assert!((variance / 84.648_178_167 - 1.0).abs() < 0.01, "{variance}");
     }
 
     #[test]

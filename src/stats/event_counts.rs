@@ -11,6 +11,7 @@
 //! Przyborowski and Wilenski (1940); as a sequential test, Lindon and Malek (2022).
 
 use super::error::{StatsError, exact, sum_of_counts};
+use super::lanes;
 use super::odds::OddsGrid;
 
 /// Events of two arms and the requests that they were counted over.
@@ -50,10 +51,12 @@ impl EventCounts {
         }
         let (n1, n0) = (exact(self.n1), exact(self.n0));
         let null = grid.null().get();
+        let (bad, events) = (exact(self.x1), exact(events));
+        let expected = 1.0 / (n0 + null * n1);
         let mut ratios = grid.ln_growth();
         for (ratio, psi) in ratios.iter_mut().zip(grid.alternatives()) {
-            let growth_of_sum = (psi.get() - null) * n1 / (n0 + null * n1);
-            *ratio = exact(self.x1) * *ratio - exact(events) * growth_of_sum.ln_1p();
+            let growth_of_sum = (n0 + psi.get() * n1) * expected;
+            *ratio = bad * *ratio - events * lanes::ln(growth_of_sum);
         }
         ratios
     }

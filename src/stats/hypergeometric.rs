@@ -19,6 +19,7 @@
 use super::error::exact;
 use super::factorial::{deviance, stirling_rest};
 use super::odds::{OddsGrid, OddsRatio};
+use super::polynomial;
 use super::table::{Margins, Table};
 
 /// A sum stops when all that is left of it is this part of it at most.
@@ -37,10 +38,6 @@ const STRIDE_FROM_SD: f64 = 64.0;
 /// Up to this distance a ratio of terms is the product of its neighbouring ratios, none of which
 /// is below 1e-37, so that the product cannot underflow.
 const PRODUCT_MAX: u64 = 8;
-
-/// Sums shared by a whole grid give up after this many terms on one side: by then their range
-/// has nearly always left that of `f64`.
-const SHARED_STEPS_MAX: usize = 1024;
 
 impl Margins {
     /// Log probability that the first arm has `x1` bad requests, at odds ratio `psi`.
@@ -63,6 +60,12 @@ impl Margins {
         let terms = Terms::new(self, psi.get());
         let mode = terms.mode();
         terms.ln_ratio(x1, mode) - terms.ln_sum(mode)
+    }
+
+    /// `ln (t(low + x) / t(low + anchor))` at `psi = 1`, with `low` the fewest bad requests possible.
+    pub(super) fn ln_coefficient_ratio(self, x: u64, anchor: u64) -> f64 {
+        let low = self.support().0;
+        Terms::new(self, 1.0).ln_ratio(low + x, low + anchor)
     }
 
     /// Log probability that the first arm has `x1` bad requests or more, at odds ratio `psi`.
@@ -102,28 +105,7 @@ impl Table {
         if self.margins().is_degenerate() {
             return [0.0; K];
         }
-        self.ratios_from_shared_terms(grid).unwrap_or_else(|| self.ratios_one_by_one(grid))
-    }
-
-    /// All sums at once, relative to the term at `x1`, which then cancels from each of them.
-    ///
-    /// ```text
-    /// l_k = ln (A_0 / A_k),   A_k = sum_j t_k(j) / t_k(x1)
-    /// ```
-    ///
-    /// One division a term serves all `K + 1` odds ratios. `None` when a sum leaves the range of
-    /// `f64`, which takes a wide support and a count far from one of the odds ratios.
-    fn ratios_from_shared_terms<const K: usize>(self, grid: &OddsGrid<K>) -> Option<[f64; K]> {
-        let shape = Terms::new(self.margins(), 1.0);
-        let x1 = self.first().bad();
-        let mut sums = SharedSums::<K> { null: 1.0, alternatives: [1.0; K] };
-        sums.add(shape.steps_up(x1), &Factors::up(grid))?;
-        sums.add(shape.steps_down(x1), &Factors::down(grid))?;
-        if !sums.are_finite() {
-            return None;
-        }
-        let null = sums.null;
-        Some(sums.alternatives.map(|sum| (null / sum).ln()))
+        polynomial::ln_likelihood_ratios(self, grid).unwrap_or_else(|| self.ratios_one_by_one(grid))
     }
 
     /// Each log probability on its own: slower, for any counts.
@@ -131,69 +113,6 @@ impl Table {
         let (margins, x1) = (self.margins(), self.first().bad());
         let null = margins.ln_pmf(x1, grid.null());
         grid.alternatives().map(|psi| margins.ln_pmf(x1, psi) - null)
-    }
-}
-
-/// What one step away from the anchor multiplies a term by, beside the ratio at `psi = 1`.
-struct Factors<const K: usize> {
-    null: f64,
-    alternatives: [f64; K],
-    /// The largest of all: the sum that is last to converge in this direction. Once its tail is
-    /// negligible all tails are, because tail probabilities are monotone in the odds ratio.
-    slowest: f64,
-}
-
-impl<const K: usize> Factors<K> {
-    fn up(grid: &OddsGrid<K>) -> Self {
-        Self {
-            null: grid.null().get(),
-            alternatives: grid.alternatives().map(OddsRatio::get),
-            slowest: grid.highest(),
-        }
-    }
-
-    fn down(grid: &OddsGrid<K>) -> Self {
-        Self {
-            null: 1.0 / grid.null().get(),
-            alternatives: grid.alternatives().map(|psi| 1.0 / psi.get()),
-            slowest: 1.0 / grid.lowest(),
-        }
-    }
-}
-
-/// One sum for each odds ratio of a grid, relative to the anchor's term.
-struct SharedSums<const K: usize> {
-    null: f64,
-    alternatives: [f64; K],
-}
-
-impl<const K: usize> SharedSums<K> {
-    fn are_finite(&self) -> bool {
-        self.null.is_finite() && self.alternatives.iter().all(|sum| sum.is_finite())
-    }
-
-    /// Adds the terms on one side of the anchor, given their successive ratios at `psi = 1`.
-    fn add(&mut self, ratios: impl Iterator<Item = f64>, factors: &Factors<K>) -> Option<()> {
-        let mut null = 1.0;
-        let mut terms = [1.0; K];
-        let mut slowest = 1.0;
-        let mut slowest_sum = 1.0;
-        for ratio in ratios.take(SHARED_STEPS_MAX) {
-            null *= ratio * factors.null;
-            self.null += null;
-            let lanes = terms.iter_mut().zip(&mut self.alternatives);
-            for ((term, sum), factor) in lanes.zip(&factors.alternatives) {
-                *term *= ratio * factor;
-                *sum += *term;
-            }
-            let step = ratio * factors.slowest;
-            slowest *= step;
-            slowest_sum += slowest;
-            if is_negligible(slowest, step, slowest_sum) {
-                return slowest_sum.is_finite().then_some(());
-            }
-        }
-        None
     }
 }
 
@@ -312,7 +231,7 @@ impl Terms {
         (exact(stride) * (1.0 + up + down)).ln()
     }
 
-    /// `ln (t(x) / t(anchor))` for an anchor at the mode.
+    /// `ln (t(x) / t(anchor))`.
     fn ln_ratio(&self, x: u64, anchor: u64) -> f64 {
         if x.abs_diff(anchor) <= PRODUCT_MAX {
             return self.product(x, anchor).ln();
@@ -506,26 +425,39 @@ mod tests {
 
     #[test]
     fn shared_and_separate_sums_agree() {
-        for t in [
+        let tables = [
             table(3, 150, 12, 2850),
             table(80, 150, 1420, 2850),
             table(150, 150, 1350, 2850),
             table(0, 150, 100, 2850),
             table(40, 400, 260, 9600),
-        ] {
+            table(1_200, 2_400, 22_800, 45_600),
+            table(100, 2_400, 2_300, 45_600),
+            table(2_400, 2_400, 9_000, 45_600),
+            table(0, 2_000, 9_000, 18_000),
+            table(300, 30_000, 900, 570_000),
+        ];
+        let wide = [0.01, 0.03, 0.2, 0.5, 0.8, 1.0, 1.1, 2.0, 7.0, 30.0, 40.0, 100.0].map(odds);
+        for t in tables {
             for grid in [standard(1.25), standard(1.25).reciprocal()] {
-                let shared = t.ratios_from_shared_terms(&grid).unwrap();
-                for (a, b) in shared.into_iter().zip(t.ratios_one_by_one(&grid)) {
-                    assert!((a - b).abs() < 1e-11 * (1.0 + b.abs()), "{t:?}: {a} {b}");
-                }
+                let shared = polynomial::ln_likelihood_ratios(t, &grid).unwrap();
+                assert_all_close(&shared, &t.ratios_one_by_one(&grid), &t);
             }
+            let grid = OddsGrid::new(odds(1.25), wide);
+            assert_all_close(&t.ln_likelihood_ratios(&grid), &t.ratios_one_by_one(&grid), &t);
+        }
+    }
+
+    fn assert_all_close(got: &[f64], want: &[f64], t: &Table) {
+        for (a, b) in got.iter().zip(want) {
+            assert!((a - b).abs() < 1e-11 * (1.0 + b.abs()), "{t:?}: {a} {b}");
         }
     }
 
     #[test]
-    fn sums_that_leave_the_range_are_taken_one_by_one() {
-        let far = table(0, 2_000, 9_000, 18_000);
-        assert!(far.ratios_from_shared_terms(&standard(1.0)).is_none());
+    fn supports_that_are_too_wide_are_summed_one_by_one() {
+        let far = table(0, 2_000_000, 9_000_000, 18_000_000);
+        assert!(polynomial::ln_likelihood_ratios(far, &standard(1.0)).is_none());
         let ratios = far.ln_likelihood_ratios(&standard(1.0));
         assert!(ratios.iter().all(|l| l.is_finite() && *l < -100.0));
         assert!(ratios.is_sorted_by(|a, b| a > b));
@@ -577,6 +509,21 @@ mod tests {
             for k in 0..8 {
                 prop_assert!((at_null[k] - 1.0).abs() < 1e-12);
                 prop_assert!(within[k] <= 1.0 + 1e-12);
+            }
+        }
+
+        #[test]
+        fn shared_sums_agree_with_separate_ones_for_any_table(
+            (n1, n0) in (1..3_000u64, 1..3_000u64), bad in (0.0..1.0f64, 0.0..1.0f64),
+            rare in 0.0..1.0f64, spread in prop::array::uniform9(-5.0..5.0f64),
+        ) {
+            let part = |n: u64, rate: f64| (n as f64 * rate * rare * rare) as u64;
+            let t = table(part(n1, bad.0), n1, part(n0, bad.1), n0);
+            let grid = OddsGrid::new(odds(1.25), spread.map(|ln_psi: f64| odds(ln_psi.exp())));
+            let scale = t.margins().ln_pmf(t.first().bad(), odds(1.25)).abs();
+            let separate = t.ratios_one_by_one(&grid);
+            for (a, b) in t.ln_likelihood_ratios(&grid).into_iter().zip(separate) {
+                prop_assert!((a - b).abs() < 1e-12 * (1.0 + scale + b.abs()), "{:?}: {} {}", t, a, b);
             }
         }
 

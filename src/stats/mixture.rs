@@ -14,10 +14,29 @@
 //! E_t    = cash_t + sum_k F_k,t
 //! ```
 //!
-//! All of it is kept as logs: after days, cash is e^-1000 and F may be e^1000000.
+//! Nothing of it needs logs. Cash loses 1/240 a minute, so that it cannot vanish within a rollout,
+//! and a stake that is tiny beside the cash does not matter. Three bounds keep every number normal
+//! for ever. The upper ones only claim less than was won:
+//!
+//! - a stake stops at [`STAKE_MAX`], beyond any threshold;
+//! - one minute multiplies a stake by e^690 at most, and by e^-500 at least. The latter adds e^-500
+//!   to the expectation of a factor that may be 1;
+//! - cash stops at [`CASH_MIN`], after a month of minutes. What is staked from then on adds up to
+//!   less than 1e-70 of the capital in a million years.
+//!
+//! The lower ones weaken the bound on the false alarm rate by less than rounding does.
 
-use super::combine::ln_sum_exp;
+use super::design_effect::DesignEffect;
 use super::error::{StatsError, in_range, open_unit};
+use super::lanes;
+
+/// What a stake can hold at most, about e^690: sums stay finite.
+pub const STAKE_MAX: f64 = 5e299;
+/// What is kept in cash at least.
+pub const CASH_MIN: f64 = 1e-80;
+/// The least that one minute may add to the log of a stake, in nats. From [`CASH_MIN`] on, a stake
+/// is then still a normal number, with which processors are fast.
+const LN_FACTOR_MIN: f64 = -500.0;
 
 /// Which part of the remaining cash is staked at the first judged minute.
 ///
@@ -73,8 +92,8 @@ pub fn cap_for_minutes(alpha: f64, minutes: u32) -> Result<Option<f64>, StatsErr
 /// A restarted mixture e-process over `K` equally weighted alternatives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RestartedMixture<const K: usize> {
-    ln_cash: f64,
-    ln_staked: [f64; K],
+    cash: f64,
+    staked: [f64; K],
 }
 
 impl<const K: usize> Default for RestartedMixture<K> {
@@ -88,7 +107,7 @@ impl<const K: usize> RestartedMixture<K> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(K > 0, "a mixture needs an alternative") };
-        Self { ln_cash: 0.0, ln_staked: [f64::NEG_INFINITY; K] }
+        Self { cash: 1.0, staked: [0.0; K] }
     }
 
     /// Judges one minute: releases cash, then multiplies every stake by its likelihood ratio.
@@ -99,7 +118,7 @@ impl<const K: usize> RestartedMixture<K> {
     ///
     /// `ln_lr` is one log likelihood ratio an alternative, in nats, summed over the strata of
     /// the minute and divided by the design effect. Minus infinity means that the alternative is
-    /// impossible; it loses its stake.
+    /// impossible; it loses its stake, but for e^-500 of it.
     ///
     /// # Errors
     /// When a ratio is NaN or plus infinity, or the cap is negative or not finite. The state is
@@ -112,12 +131,41 @@ impl<const K: usize> RestartedMixture<K> {
             Some(cap) => in_range("cap", cap, 0.0, f64::MAX)?,
             None => f64::INFINITY,
         };
-        let ln_released = self.ln_cash + (release.fraction() / Self::alternatives()).ln();
-        self.ln_cash += (-release.fraction()).ln_1p();
-        for (staked, l) in self.ln_staked.iter_mut().zip(ln_lr) {
-            *staked = ln_sum_exp(&[*staked, ln_released]) + l.min(cap);
+        let released = release.fraction() * self.cash;
+        let stake = released / Self::alternatives();
+        for (staked, l) in self.staked.iter_mut().zip(ln_lr) {
+            let l = if *l < cap { *l } else { cap };
+            let l = if l > LN_FACTOR_MIN { l } else { LN_FACTOR_MIN };
+            let grown = (*staked + stake) * lanes::exp(l);
+            *staked = if grown < STAKE_MAX { grown } else { STAKE_MAX };
         }
+        self.cash = (self.cash - released).max(CASH_MIN);
         Ok(())
+    }
+
+    /// [`step`](Self::step) with log likelihood ratios that are yet to be divided by the design
+    /// effect.
+    ///
+    /// # Errors
+    /// As of [`step`](Self::step).
+    pub fn step_tempered(
+        &mut self,
+        release: Release,
+        ln_lr: &[f64; K],
+        effect: DesignEffect,
+        cap: Option<f64>,
+    ) -> Result<(), StatsError> {
+        self.step(release, &effect.temper(*ln_lr), cap)
+    }
+
+    /// The e-process itself; at most `K` times [`STAKE_MAX`].
+    ///
+    /// ```text
+    /// E = cash + sum_k F_k
+    /// ```
+    #[must_use]
+    pub fn e(&self) -> f64 {
+        self.cash + self.staked.iter().sum::<f64>()
     }
 
     /// Log of the e-process.
@@ -129,20 +177,20 @@ impl<const K: usize> RestartedMixture<K> {
     /// In nats. Reject at level `alpha` when it reaches `ln(1/alpha)`, at any minute.
     #[must_use]
     pub fn ln_e(&self) -> f64 {
-        ln_sum_exp(&[self.ln_cash, ln_sum_exp(&self.ln_staked)])
+        lanes::ln(self.e())
     }
 
     /// Log of what each alternative holds by now, in the order of the alternatives; the largest
     /// one names the size of effect that the evidence points to.
     #[must_use]
-    pub const fn ln_staked(&self) -> [f64; K] {
-        self.ln_staked
+    pub fn ln_staked(&self) -> [f64; K] {
+        self.staked.map(f64::ln)
     }
 
     /// Log of the capital that is not staked yet.
     #[must_use]
-    pub const fn ln_cash(&self) -> f64 {
-        self.ln_cash
+    pub fn ln_cash(&self) -> f64 {
+        self.cash.ln()
     }
 
     #[allow(clippy::cast_precision_loss)] // a handful
@@ -154,6 +202,7 @@ impl<const K: usize> RestartedMixture<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::ln_sum_exp;
     use crate::stats::oracle::{self, assert_close};
     use crate::stats::{Arm, Margins, OddsGrid, OddsRatio, Table};
     use proptest::prelude::*;
@@ -201,18 +250,93 @@ mod tests {
         assert!((process.ln_e() - want).abs() < 1e-10);
     }
 
+    /// The same process in logs throughout, without any of the three bounds.
+    struct InLogs {
+        cash: f64,
+        staked: [f64; 4],
+    }
+
+    impl InLogs {
+        fn step(&mut self, release: Release, ln_lr: &[f64; 4]) {
+            let released = self.cash + (release.fraction() / 4.0).ln();
+            self.cash += (-release.fraction()).ln_1p();
+            for (staked, l) in self.staked.iter_mut().zip(ln_lr) {
+                *staked = ln_sum_exp(&[*staked, released]) + l;
+            }
+        }
+
+        fn ln_e(&self) -> f64 {
+            ln_sum_exp(&[self.cash, ln_sum_exp(&self.staked)])
+        }
+    }
+
+    #[test]
+    fn two_hundred_thousand_minutes_are_as_in_logs_wherever_it_matters() {
+        let mut process = RestartedMixture::<4>::new();
+        let mut in_logs = InLogs { cash: 0.0, staked: [f64::NEG_INFINITY; 4] };
+        let mut draw = 1u64;
+        let (mut compared, mut highest) = (0, 0.0f64);
+        for t in 0..200_000u32 {
+            // Long healthy stretches, and a fault of half an hour every four hours, now and then mended.
+            let drift = if t % 240 < 30 { 0.4 } else { -0.1 };
+            let ln_lr = [1.0, 2.0, 4.0, 8.0].map(|size| {
+                draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let noise = f64::from((draw >> 32) as u32) / f64::from(u32::MAX) - 0.5;
+                size * (drift + 0.2 * noise)
+            });
+            let release = if t == 0 { Release::First } else { Release::Later };
+            process.step(release, &ln_lr, None).unwrap();
+            in_logs.step(release, &ln_lr);
+            let (got, want) = (process.ln_e(), in_logs.ln_e());
+            assert!(got.is_finite() && process.staked.iter().all(|f| f.is_normal()));
+            // Until the cash stops; then the new stakes are larger than they should be.
+            if in_logs.cash > CASH_MIN.ln() {
+                assert!((got - want).abs() < 1e-9, "{t}: {got} {want}");
+                compared += 1;
+            }
+            assert!(got > want - 1e-9, "{t}: {got} {want}");
+            highest = highest.max(want);
+        }
+        assert!(in_logs.cash < -800.0 && process.ln_cash() >= CASH_MIN.ln());
+        assert!(compared > 40_000 && highest > 20.0, "{compared} {highest}");
+    }
+
     #[test]
     fn extreme_and_endless_streams_stay_finite() {
         let mut process = RestartedMixture::<8>::new();
         for _ in 0..300_000 {
             process.step(Release::Later, &[-900.0; 8], None).unwrap();
+            assert!(process.staked.iter().all(|f| f.is_normal()));
         }
-        assert!(process.ln_cash() < -1200.0 && process.ln_cash().is_finite());
-        assert!(process.ln_e().is_finite());
+        assert!((process.ln_cash() - CASH_MIN.ln()).abs() < 1e-12);
+        assert!((process.ln_e() - process.ln_cash()).abs() < 1e-12);
         for _ in 0..2_000 {
             process.step(Release::Later, &[600.0; 8], None).unwrap();
         }
-        assert!(process.ln_e() > 1e6 && process.ln_e().is_finite());
+        assert!((process.ln_e() - (8.0 * STAKE_MAX).ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_stake_that_stopped_at_the_top_can_still_be_lost() {
+        let mut process = RestartedMixture::<2>::new();
+        for _ in 0..2 {
+            process.step(Release::First, &[f64::MAX; 2], None).unwrap();
+        }
+        assert_eq!(process.staked, [STAKE_MAX; 2]);
+        for _ in 0..3 {
+            process.step(Release::Later, &[-400.0; 2], None).unwrap();
+        }
+        assert!(process.ln_e() < 0.0);
+    }
+
+    #[test]
+    fn tempering_inside_the_step_is_tempering_before_it() {
+        let effect = DesignEffect::new(3.0).unwrap();
+        let mut inside = RestartedMixture::<2>::new();
+        let mut before = inside;
+        inside.step_tempered(Release::First, &[2.0, -1.0], effect, Some(0.5)).unwrap();
+        before.step(Release::First, &[2.0 / 3.0, -1.0 / 3.0], Some(0.5)).unwrap();
+        assert_eq!(inside, before);
     }
 
     #[test]

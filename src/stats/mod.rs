@@ -7,7 +7,7 @@
 //! wrong by accident add up. Everything here is an e-value instead: a number that is 1 or less on
 //! average as long as the null holds. E-values of successive minutes multiply, those of several
 //! questions average, and the result exceeds `1/alpha` with probability `alpha` at most, ever.
-//! All of them are kept as natural logarithms; the unit of evidence is the nat.
+//! All of them are told as natural logarithms; the unit of evidence is the nat.
 //!
 //! | question | evidence of one minute | kept by |
 //! |---|---|---|
@@ -31,13 +31,16 @@ mod event_counts;
 mod factorial;
 mod fisher;
 mod hypergeometric;
+mod lanes;
 mod mann_whitney;
+mod mantel_haenszel;
 mod mixture;
 mod needed;
 mod odds;
 mod one_sample;
 #[cfg(test)]
 mod oracle;
+mod polynomial;
 mod projection;
 mod sample_ratio;
 mod table;
@@ -48,8 +51,10 @@ pub use design_effect::{DESIGN_EFFECT_MAX, DesignEffect};
 pub use error::{COUNT_MAX, StatsError};
 pub use event_counts::EventCounts;
 pub use mann_whitney::{MANN_WHITNEY_MIN_SAMPLES, MannWhitney, mann_whitney};
+pub use mantel_haenszel::{CommonOdds, mantel_haenszel};
 pub use mixture::{
-    RELEASE_FIRST, RELEASE_LATER, RELEASE_NEW_STEP, Release, RestartedMixture, cap_for_minutes,
+    CASH_MIN, RELEASE_FIRST, RELEASE_LATER, RELEASE_NEW_STEP, Release, RestartedMixture, STAKE_MAX,
+    cap_for_minutes,
 };
 pub use needed::{
     harm_information, harm_target, health_information, health_target, minutes_needed,

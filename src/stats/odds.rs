@@ -58,8 +58,46 @@ pub struct OddsGrid<const K: usize> {
     null: OddsRatio,
     alternatives: [OddsRatio; K],
     ln_growth: [f64; K],
-    lowest: f64,
-    highest: f64,
+    ascending: Ascending<K>,
+}
+
+/// Most odds ratios of a grid, the null included, that are kept in order.
+pub(super) const ASCENDING_MAX: usize = 24;
+
+/// The odds ratios of a grid in ascending order, the null among them: neighbours have most of their
+/// terms in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Ascending<const K: usize> {
+    /// Beyond the last one, the last one again; empty of meaning for more than [`ASCENDING_MAX`].
+    pub(super) psi: [f64; ASCENDING_MAX],
+    /// Their logarithms.
+    pub(super) ln_psi: [f64; ASCENDING_MAX],
+    /// Where the null stands.
+    pub(super) null: usize,
+    /// Where each alternative stands.
+    pub(super) alternatives: [usize; K],
+}
+
+impl<const K: usize> Ascending<K> {
+    fn new(null: f64, alternatives: [f64; K]) -> Self {
+        let rank = |psi: f64, before: usize| {
+            let smaller = alternatives.iter().filter(|other| **other < psi).count();
+            smaller + alternatives[..before].iter().filter(|other| **other == psi).count()
+        };
+        let null_rank = rank(null, 0);
+        let ranks: [usize; K] = std::array::from_fn(|k| {
+            let psi = alternatives[k];
+            rank(psi, k) + usize::from(null <= psi)
+        });
+        let highest = alternatives.into_iter().fold(null, f64::max);
+        let mut psi = [highest; ASCENDING_MAX];
+        for (rank, value) in ranks.into_iter().zip(alternatives).chain([(null_rank, null)]) {
+            if let Some(place) = psi.get_mut(rank) {
+                *place = value;
+            }
+        }
+        Self { psi, ln_psi: psi.map(f64::ln), null: null_rank, alternatives: ranks }
+    }
 }
 
 impl OddsGrid<8> {
@@ -93,8 +131,7 @@ impl<const K: usize> OddsGrid<K> {
             null,
             alternatives,
             ln_growth: values.map(|psi| (psi / null.get()).ln()),
-            lowest: values.into_iter().fold(null.get(), f64::min),
-            highest: values.into_iter().fold(null.get(), f64::max),
+            ascending: Ascending::new(null.get(), values),
         }
     }
 
@@ -124,14 +161,9 @@ impl<const K: usize> OddsGrid<K> {
         self.ln_growth
     }
 
-    /// Smallest odds ratio of the grid, the null included.
-    pub(super) const fn lowest(&self) -> f64 {
-        self.lowest
-    }
-
-    /// Largest odds ratio of the grid, the null included.
-    pub(super) const fn highest(&self) -> f64 {
-        self.highest
+    /// All of them in order, the null included.
+    pub(super) const fn ascending(&self) -> &Ascending<K> {
+        &self.ascending
     }
 }
 
@@ -152,7 +184,6 @@ mod tests {
         let grid = OddsGrid::above(OddsRatio::new(1.25).unwrap()).unwrap();
         assert_eq!(grid.alternatives()[0].get(), 1.5625);
         assert_eq!(grid.alternatives()[7].get(), 40.0);
-        assert_eq!((grid.lowest(), grid.highest()), (1.25, 40.0));
     }
 
     #[test]
@@ -160,8 +191,17 @@ mod tests {
         let grid = OddsGrid::above(OddsRatio::new(2.0).unwrap()).unwrap();
         let mirrored = grid.reciprocal();
         assert_eq!(mirrored.null().get(), 0.5);
-        assert_eq!((mirrored.lowest(), mirrored.highest()), (1.0 / 64.0, 0.5));
+        assert_eq!(mirrored.alternatives()[7].get(), 1.0 / 64.0);
         assert_eq!(mirrored.reciprocal(), grid);
+    }
+
+    #[test]
+    fn odds_ratios_are_kept_in_order_with_the_null_among_them() {
+        let odds = |psi| OddsRatio::new(psi).unwrap();
+        let grid = OddsGrid::new(odds(1.25), [3.0, 0.5, 1.25, 3.0].map(odds));
+        let ascending = grid.ascending();
+        assert_eq!(ascending.psi[..7], [0.5, 1.25, 1.25, 3.0, 3.0, 3.0, 3.0]);
+        assert_eq!((ascending.null, ascending.alternatives), (1, [3, 0, 2, 4]));
     }
 
     #[test]

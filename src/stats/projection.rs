@@ -24,6 +24,7 @@
 //! `E r^x = prod (1 + p_i (r-1)) <= exp(n p (r-1))`.
 
 use super::error::{StatsError, exact, in_range, open_unit};
+use super::lanes;
 use super::table::{Arm, Table};
 
 /// A rate that was learnt from counts of the past, strictly between 0 and 1.
@@ -174,10 +175,17 @@ impl<const K: usize> ExcessGrid<K> {
         if table.first().total() == 0 || table.second().total() == 0 || tolerated >= 1.0 {
             return [0.0; K];
         }
-        self.multipliers.map(|g| {
-            let alternative = Rates { first: g * tolerated / (1.0 + (g - 1.0) * tolerated), second: rate.0 };
-            ln_e(table, alternative, |weights| nearest_at_difference(alternative, weights, self.difference))
-        })
+        let (n1, n0, _) = table.margins_f64();
+        let (x1, x0) = (exact(table.first().bad()), exact(table.second().bad()));
+        let weights = Weights { first: n1, second: n0 };
+        let mut ln_e = self.multipliers;
+        for g in &mut ln_e {
+            let a = Rates { first: *g * tolerated / (1.0 + (*g - 1.0) * tolerated), second: rate.0 };
+            let q = nearest_at_difference(a, weights, self.difference);
+            let likelihood = x1 * lanes::ln(a.first / q.first) + x0 * lanes::ln(a.second / q.second);
+            *g = likelihood + n1 * (q.first - a.first) + n0 * (q.second - a.second);
+        }
+        ln_e
     }
 }
 
@@ -208,6 +216,7 @@ fn arm_ln_e(arm: Arm, alternative: f64, null: f64) -> f64 {
 /// ```
 ///
 /// Of the two roots the one that is not negative, in the form that does not cancel.
+#[inline]
 fn nearest_at_difference(a: Rates, weights: Weights, d: f64) -> Rates {
     let whole = weights.first + weights.second;
     let share = weights.second / whole;
@@ -215,7 +224,9 @@ fn nearest_at_difference(a: Rates, weights: Weights, d: f64) -> Rates {
     let linear = d - mean;
     let product = share * d * a.second;
     let root = (linear * linear + 4.0 * product).sqrt();
-    let second = if linear <= 0.0 { 0.5 * (root - linear) } else { 2.0 * product / (linear + root) };
+    // Both, so that there is no branch in the way of doing several pairs at once.
+    let (small, large) = (2.0 * product / (linear.abs() + root), 0.5 * (root + linear.abs()));
+    let second = if linear <= 0.0 { large } else { small };
     Rates { first: second + d, second }
 }
 

@@ -1,6 +1,7 @@
 //! The two-by-two table of one stratum: requests and bad requests of two arms.
 
 use super::error::{StatsError, exact, sum_of_counts};
+use super::odds::OddsRatio;
 
 /// Requests and bad requests of one arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,6 +154,35 @@ impl Table {
         let (n1, n0, m) = self.margins_f64();
         let n = n1 + n0;
         (n1 / n) * (n0 / n) * m * ((n - m) / (n - 1.0))
+    }
+
+    /// Bad requests that the first arm is expected to have if the odds are alike.
+    #[must_use]
+    pub fn expected_bad(self) -> f64 {
+        if self.margins().is_degenerate() { 0.0 } else { self.mean() }
+    }
+
+    /// Mean and variance of the first arm's bad requests at an odds ratio, asymptotically.
+    ///
+    /// ```text
+    /// mu (n0 - m + mu) = psi (n1 - mu) (m - mu)
+    /// Var x1 = N / (N - 1) / (1/mu + 1/(n1 - mu) + 1/(m - mu) + 1/(n0 - m + mu))
+    /// ```
+    ///
+    /// Cornfield (1956); exact at an odds ratio of 1.
+    pub(super) fn moments_at(self, psi: OddsRatio) -> (f64, f64) {
+        let (n1, n0, m) = self.margins_f64();
+        if psi == OddsRatio::ONE {
+            return (self.mean(), self.variance());
+        }
+        let (n, a) = (n1 + n0, psi.get() - 1.0);
+        // a mu^2 - b mu + psi n1 m = 0; the root inside the support, in the form that loses no digits.
+        let b = n0 - m + psi.get() * (n1 + m);
+        let product = psi.get() * n1 * m;
+        let mu = 2.0 * product / (b + (b * b - 4.0 * a * product).max(0.0).sqrt());
+        let cells = [mu, n1 - mu, m - mu, n0 - m + mu];
+        let inverse: f64 = cells.iter().map(|cell| 1.0 / cell.max(f64::MIN_POSITIVE)).sum();
+        (mu, n / (n - 1.0) / inverse)
     }
 
     /// `n1`, `n0` and `m`, exactly.

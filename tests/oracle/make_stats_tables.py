@@ -13,7 +13,9 @@ asked as well and must agree. Inputs are the exact binary values of the doubles 
 Results are written as text with 25 digits.
 """
 
+import itertools
 import json
+import math
 import pathlib
 import random
 
@@ -187,7 +189,8 @@ def upper_tail():
 
 def fisher():
     rows = [(20, 2000, 100, 38000), (3, 8, 4, 54), (61, 179, 2, 3), (0, 150, 9, 2850), (30, 150, 9, 2850),
-            (5, 5, 0, 5), (1, 10, 9, 10), (100, 1000, 60, 1000), (7, 1000, 1, 50)]
+            (5, 5, 0, 5), (1, 10, 9, 10), (100, 1000, 60, 1000), (7, 1000, 1, 50), (2, 40, 3, 400000),
+            (0, 20, 400, 10**6), (9, 10, 1, 10**6), (1100, 10**6, 19000, 19 * 10**6), (1, 3, 5 * 10**5, 10**6)]
     out = []
     for x1, n1, x0, n0 in rows:
         m = x1 + x0
@@ -196,7 +199,27 @@ def fisher():
         table = [[x1, n1 - x1], [x0, n0 - x0]]
         for side, want in zip(["greater", "less"], tails):
             close(stats.fisher_exact(table, alternative=side).pvalue, want, 1e-9, "fisher_exact")
-        out.append({"x1": x1, "n1": n1, "x0": x0, "n0": n0, "greater": text(tails[0]), "less": text(tails[1])})
+        # Not SciPy's two-sided value, which adds up whatever is less likely on the other side.
+        out.append({"x1": x1, "n1": n1, "x0": x0, "n0": n0, "greater": text(tails[0]), "less": text(tails[1]),
+                    "two_sided": text(min(1, 2 * min(tails)))})
+    return out
+
+
+def event_tail():
+    """Chance of as many of all events in the first arm, or more: a binomial tail, given their sum."""
+    out = []
+    for x1, n1, x0, n0 in [(9, 150, 3, 2850), (0, 150, 3, 2850), (3, 2850, 9, 150), (400, 150, 5000, 2850),
+                           (30, 10, 20, 100), (52000, 10**6, 950000, 19 * 10**6), (12, 3, 0, 9)]:
+        m, theta = x1 + x0, mp.mpf(n1) / (n1 + n0)
+        term = mp.exp(ln_binomial(x1, m, theta))
+        want = mp.mpf(0)
+        for x in range(x1, m + 1):
+            want += term
+            term *= (m - x) * theta / ((x + 1) * (1 - theta))
+            if x > m * theta and term < mp.mpf(10) ** -45 * want:
+                break
+        close(stats.binomtest(x1, m, float(theta), alternative="greater").pvalue, want, 1e-9, "binomtest")
+        out.append({"x1": x1, "n1": n1, "x0": x0, "n0": n0, "greater": text(want)})
     return out
 
 
@@ -219,6 +242,10 @@ def event_counts():
 # E-processes
 
 
+# The bounds of `src/stats/mixture.rs`; only the third stream gets there.
+STAKE_MAX, LN_FACTOR_MIN, LN_FACTOR_MAX = mp.mpf(5e299), -500, 690
+
+
 def mixture():
     draw = random.Random(20240501)
     walk = lambda scale: [draw.gauss(-0.1, scale) for _ in GRID]
@@ -235,7 +262,8 @@ def mixture():
             released = cash * fractions[release]
             cash -= released
             limit = (lambda v: v) if cap is None else (lambda v: min(v, cap))
-            stakes = [(s + released / 8) * mp.exp(mp.mpf(limit(v))) for s, v in zip(stakes, logs)]
+            factors = [mp.exp(mp.mpf(max(min(limit(v), LN_FACTOR_MAX), LN_FACTOR_MIN))) for v in logs]
+            stakes = [min((s + released / 8) * f, STAKE_MAX) for s, f in zip(stakes, factors)]
             rows.append({"release": release, "ln_lr": logs, "ln_e": text(mp.log(cash + sum(stakes)))})
         out.append({"name": name, "cap": cap, "minutes": rows})
     return out
@@ -407,9 +435,74 @@ def mann_whitney():
     return out
 
 
+def exact_mann_whitney_p(first, second):
+    """Chance of as large a U, or larger, over all ways to deal the pooled values out to the arms, ties counted
+    half: dealt bin by bin, in whole numbers."""
+    n1, n0 = sum(first), sum(second)
+    twice_u = lambda a, b, below: a * (2 * below + b)
+    ways, below, seen = {(0, 0): 1}, 0, 0
+    for a, b in zip(first, second):
+        seen += twice_u(a, b, below)
+        below += b
+    passed = 0
+    for a, b in zip(first, second):
+        dealt = {}
+        for (used, u), count in ways.items():
+            for k in range(min(a + b, n1 - used) + 1):
+                rest = a + b - k
+                key = (used + k, u + twice_u(k, rest, passed - used))
+                dealt[key] = dealt.get(key, 0) + count * math.comb(a + b, k)
+        ways, passed = dealt, passed + a + b
+    tail = sum(count for (used, u), count in ways.items() if used == n1 and u >= seen)
+    return mp.mpf(tail) / math.comb(n1 + n0, n1)
+
+
+def mann_whitney_exact():
+    draw = np.random.Generator(np.random.PCG64(12))
+    pairs = []
+    for n1, n0 in [(8, 9), (3, 14), (25, 20)]:
+        values = draw.permutation(n1 + n0)
+        pairs.append((values[:n1], values[n1:]))
+    for bins, n1, n0, shift in [(4, 20, 20, 0), (4, 20, 20, 1), (8, 20, 40, 1), (8, 40, 20, -1), (12, 25, 200, 2),
+                                (12, 25, 200, 3), (3, 60, 20, 1)]:
+        pairs.append([np.clip(draw.normal(bins / 2 + move, bins / 6, n), 0, bins - 1).astype(int)
+                      for n, move in [(n1, shift), (n0, 0)]])
+    out = []
+    for first, second in pairs:
+        bins = int(max(max(first), max(second))) + 1
+        counts = [np.bincount(arm, minlength=bins).tolist() for arm in (first, second)]
+        want = exact_mann_whitney_p(*counts)
+        if len({*first, *second}) == len(first) + len(second):
+            # SciPy knows the exact value only without ties.
+            theirs = stats.mannwhitneyu(first, second, alternative="greater", method="exact").pvalue
+            close(theirs, want, 1e-12, "mannwhitneyu, exact")
+        approximate = stats.mannwhitneyu(first, second, alternative="greater", method="asymptotic").pvalue
+        out.append({"first": counts[0], "second": counts[1], "p": text(want), "asymptotic": text(approximate)})
+    return out
+
+
+def holm():
+    out = []
+    for p in [[0.01], [0.04, 0.03], [0.01, 0.04, 0.03, 0.005], [0.2, 0.0, 1.0], [0.5, 0.5, 0.5], [0.02, 0.02, 0.9]]:
+        order = sorted(range(len(p)), key=lambda i: p[i])
+        adjusted, largest = [None] * len(p), mp.mpf(0)
+        for rank, i in enumerate(order):
+            largest = max(largest, min(mp.mpf(1), (len(p) - rank) * mp.mpf(p[i])))
+            adjusted[i] = largest
+        # Its closed test: the largest Bonferroni value of all subsets that the hypothesis is in.
+        for i in range(len(p)):
+            sizes = range(1, len(p) + 1)
+            subsets = [s for size in sizes for s in itertools.combinations(range(len(p)), size) if i in s]
+            closed = max(min(mp.mpf(1), len(s) * min(mp.mpf(p[j]) for j in s)) for s in subsets)
+            close(closed, adjusted[i], 1e-30, "closed testing")
+        out.append({"p": p, "adjusted": texts(adjusted)})
+    return out
+
+
 def main():
-    makers = [stirling, deviances, binomials, hypergeometric, likelihood_ratios, upper_tail, fisher, event_counts,
-              mixture, one_sample, projection, health, excess, design_effect, sample_ratio, needed, mann_whitney]
+    makers = [stirling, deviances, binomials, hypergeometric, likelihood_ratios, upper_tail, fisher, event_tail,
+              event_counts, mixture, one_sample, projection, health, excess, design_effect, sample_ratio, needed, mann_whitney,
+              mann_whitney_exact, holm]
     names = {"deviances": "deviance", "binomials": "binomial"}
     tables = {names.get(make.__name__, make.__name__): make() for make in makers}
     lines = []
