@@ -3,6 +3,10 @@
 
 use std::future::Future;
 
+use crate::analysis::check::{Check, CheckRule, ClassesSource, Metric, RatioSource};
+use crate::analysis::edge::Edge;
+use crate::analysis::edges;
+use crate::analysis::threshold::Threshold;
 use crate::analysis::window::Row;
 use crate::rollout::effect::Write;
 use crate::rollout::plan::Targets;
@@ -68,6 +72,65 @@ pub struct MetricRequest {
     pub from: Minute,
     /// The minute after the last.
     pub until: Minute,
+    /// What to read beside requests and status classes.
+    pub series: Vec<Series>,
+}
+
+/// What a check needs to have read, in both arms. Its counts are taken in minutes in which the arm had
+/// requests, and go where [`ArmCounts`](crate::analysis::window::ArmCounts) has them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Series {
+    /// The load balancer's response times, counted below each of these edges. A minute in which nothing
+    /// was answered has none.
+    Latency {
+        /// In rising order, each once.
+        edges: Vec<Edge>,
+    },
+    /// Bad of total by the application's own counters. A minute without a total has neither.
+    Ratio {
+        /// The check's name; the counts go under it.
+        check: String,
+        /// Where the counters are.
+        source: RatioSource,
+    },
+    /// Values of the application's own, counted below each of these edges. A minute without values has none.
+    Values {
+        /// The check's name.
+        check: String,
+        /// Where the values are.
+        source: Metric,
+        /// In rising order, each once.
+        edges: Vec<Edge>,
+    },
+    /// Samples by class. A class without samples is left out.
+    Classes {
+        /// The check's name.
+        check: String,
+        /// Where the counters are.
+        source: ClassesSource,
+        /// The classes.
+        values: Vec<String>,
+    },
+}
+
+impl Series {
+    /// What a check needs to have read, with its thresholds if they are settled; `None` if status classes
+    /// are all.
+    #[must_use]
+    pub fn of(check: &Check, settled: Option<&Vec<Threshold>>) -> Option<Self> {
+        let name = check.name.clone();
+        match &check.rule {
+            CheckRule::Errors(_) => None,
+            CheckRule::Latency(rule) => Some(Self::Latency { edges: edges(rule, settled) }),
+            CheckRule::Ratio(rule) => Some(Self::Ratio { check: name, source: rule.source.clone()? }),
+            CheckRule::Values(rule) => {
+                Some(Self::Values { check: name, source: rule.source.clone()?, edges: edges(rule, settled) })
+            }
+            CheckRule::Classes(rule) => {
+                Some(Self::Classes { check: name, source: rule.source.clone()?, values: rule.values.clone() })
+            }
+        }
+    }
 }
 
 /// The minutes of one request.
@@ -76,7 +139,7 @@ pub struct MetricRead {
     /// One row for every minute asked for, in order; an arm that published nothing is `None`. The share
     /// is zero: it is the caller who knows it.
     pub rows: Vec<Row>,
-    /// `Err` with what the source said, if anything of this was not read whole.
+    /// `Err` with what the source said, if anything of this was not read whole or contradicts itself.
     pub complete: Result<(), String>,
 }
 

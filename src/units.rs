@@ -103,7 +103,7 @@ impl FromStr for Minute {
 text_serde!(Minute);
 
 /// Percent of the traffic that goes to the canary: 0 to 100.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Share(f64);
 
@@ -280,9 +280,58 @@ impl FromStr for Times {
 
 text_serde!(Times);
 
+/// A quantile, above 0 and below 100 percent, written `p99` or `p99.9`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Quantile(f64);
+
+impl Quantile {
+    /// # Errors
+    /// If `percent` is not a finite number above 0 and below 100.
+    pub fn from_percent(percent: f64) -> Result<Self, UnitError> {
+        if percent > 0.0 && percent < 100.0 {
+            Ok(Self(percent))
+        } else {
+            Err(UnitError::new("is a quantile above p0 and below p100"))
+        }
+    }
+
+    /// A quantile known to be in range when the program is compiled.
+    ///
+    /// # Panics
+    /// When evaluated out of range; in a constant, that is a compile error.
+    #[must_use]
+    pub const fn percent_const(percent: f64) -> Self {
+        assert!(percent > 0.0 && percent < 100.0, "a quantile is above 0 and below 100 %");
+        Self(percent)
+    }
+
+    /// The part of all samples below it, 0 to 1.
+    #[must_use]
+    pub fn fraction(self) -> f64 {
+        self.0 / 100.0
+    }
+}
+
+impl fmt::Display for Quantile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{}", self.0)
+    }
+}
+
+impl FromStr for Quantile {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let rule = "is a quantile such as p50, p99 or p99.9";
+        let percent = text.strip_prefix('p').ok_or_else(|| UnitError::new(rule))?;
+        Self::from_percent(number(percent, rule)?).map_err(|_| UnitError::new(rule))
+    }
+}
+
+text_serde!(Quantile);
+
 /// A length of time in whole seconds, written with its unit: `90s`, `15m`, `4h`, `1d`, `1h30m`.
 /// A bare number is refused, but for `0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     seconds: u64,
 }
@@ -386,6 +435,9 @@ mod tests {
         for text in ["0%", "0.1%", "0.001%", "7%", "14%", "29%", "57%", "100%"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
         }
+        for text in ["p50", "p99", "p99.9", "p0.1"] {
+            assert_eq!(text.parse::<Quantile>().unwrap().to_string(), text);
+        }
         for text in ["1x", "1.25x", "100x"] {
             assert_eq!(text.parse::<Times>().unwrap().to_string(), text);
         }
@@ -402,6 +454,7 @@ mod tests {
         rejects::<Share>(&["5", "", "%", "-1%", "101%", "nan%", "inf%", "1e999%", "five%"]);
         rejects::<Rate>(&["0.01", "-0.1%", "100.1%", "NaN%", "infinity%"]);
         rejects::<Times>(&["1.25", "0.9x", "101x", "x", "-2x", "infx"]);
+        rejects::<Quantile>(&["99", "p", "p0", "p100", "p-1", "pnan", "95%"]);
         rejects::<Span>(&[
             "15",
             "",

@@ -4,57 +4,81 @@
 //! e-process), which stays below 1/alpha with probability 1 - alpha however often it is looked at, so the
 //! first minute that crosses the line convicts, also if no tick looked just then.
 
-use super::check::{CheckRule, ErrorsCheck, Rules};
-use super::errors::ErrorsJudge;
+use serde::{Deserialize, Serialize};
+
+use super::check::{ErrorsCheck, Rules};
+use super::checks::CheckJudge;
+use super::evidence::Setting;
+use super::silence::Silence;
+use super::split::SplitWatch;
 use super::tally::{ErrorTally, UnderWay};
+use super::threshold::Thresholds;
 use super::timeline::{Exclusion, Place, Timeline};
 use super::verdict::{Blast, CheckEvidence, Judgement, Reason, StepProgress, Verdict};
 use super::window::{Arm, Row, Window};
-use crate::stats;
 use crate::units::{Minute, Share};
 
-/// A canary without a request is silent only if it should have had this many: with as many expected, none
-/// at all comes by chance once in a million times. Slow services have empty minutes.
-const SILENCE_EXPECTS: f64 = 13.8;
-
 /// What the judge must know beside the window and the rules.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
     /// Clients stick to the group that served them first.
     pub sticky: bool,
     /// Why the window is not whole, if it is not.
     pub unread: Option<String>,
+    /// Thresholds that were settled before the first shift; others are learnt on the way.
+    pub thresholds: Thresholds,
+    /// When both groups stop to run the same version, if the plan asks for a burn-in.
+    pub burn_in: BurnIn,
+    /// Targets of the canary group at the start; `None`: as the window says, if it does.
+    pub canary_targets: Option<u64>,
+}
+
+/// When a burn-in ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BurnIn {
+    /// After as many minutes of the first step as the plan says.
+    #[default]
+    AsPlanned,
+    /// Not yet.
+    Open,
+    /// When this minute began.
+    Ended(Minute),
 }
 
 /// Judges a whole window.
 #[must_use]
 pub fn judge(window: &Window, rules: &Rules, conditions: &Conditions) -> Judgement {
-    let mut judge = Judge::new(rules, conditions.sticky);
-    window.rows().for_each(|row| judge.see(row));
-    judge.judgement(conditions.unread.as_deref())
+    let mut ledger = Ledger::new(rules, conditions);
+    let mut convicted = None;
+    let mut rows = window.rows().peekable();
+    while let Some(row) = rows.next() {
+        let following = rows.peek().copied().filter(|next| next.minute.since(row.minute) == 1);
+        ledger.see(row, following);
+        convicted = convicted.or_else(|| ledger.conviction(row.minute));
+    }
+    ledger.judgement(convicted.as_ref(), conditions.unread.as_deref())
 }
 
 /// The judge on its way through a window.
 ///
-/// Whether a request was answered is known a minute later, so the newest minute is weighed twice: at once, by
-/// its answers alone, and for good when the next one is there.
+/// Whether a request was answered is known a minute later, so the newest minute is weighed twice: for each
+/// answer, by its status classes alone, and for good when the next one is there.
 #[derive(Debug, Clone)]
 pub struct Judge<'a> {
     /// All minutes but the newest, for good.
     settled: Ledger<'a>,
     /// The newest minute.
     newest: Option<Row>,
-    /// With the newest minute, as far as that is known.
-    ledger: Ledger<'a>,
+    /// By a minute that is settled.
     convicted: Option<Reason>,
 }
 
 impl<'a> Judge<'a> {
     /// A judge who has seen nothing yet.
     #[must_use]
-    pub fn new(rules: &'a Rules, sticky: bool) -> Self {
-        let ledger = Ledger::new(rules, sticky);
-        Self { settled: ledger.clone(), newest: None, ledger, convicted: None }
+    pub fn new(rules: &'a Rules, conditions: &Conditions) -> Self {
+        Self { settled: Ledger::new(rules, conditions), newest: None, convicted: None }
     }
 
     /// Looks at the next minute. Minutes come in order, each once.
@@ -64,15 +88,18 @@ impl<'a> Judge<'a> {
             self.settled.see(&before, following);
             self.convicted = self.convicted.take().or_else(|| self.settled.conviction(before.minute));
         }
-        self.ledger.clone_from(&self.settled);
-        self.ledger.see(row, None);
-        self.convicted = self.convicted.take().or_else(|| self.ledger.conviction(row.minute));
     }
 
     /// The answer after the last minute seen, given why the window is not whole, if it is not.
     #[must_use]
     pub fn judgement(&self, unread: Option<&str>) -> Judgement {
-        self.ledger.judgement(self.convicted.as_ref(), unread)
+        let Some(newest) = &self.newest else {
+            return self.settled.judgement(None, unread);
+        };
+        let mut ledger = self.settled.clone();
+        ledger.see(newest, None);
+        let convicted = self.convicted.clone().or_else(|| ledger.conviction(newest.minute));
+        ledger.judgement(convicted.as_ref(), unread)
     }
 }
 
@@ -80,7 +107,9 @@ impl<'a> Judge<'a> {
 #[derive(Debug, Clone)]
 struct Ledger<'a> {
     rules: &'a Rules,
-    checks: Vec<ErrorsJudge<'a>>,
+    sticky: bool,
+    checks: Vec<CheckJudge<'a>>,
+    split: SplitWatch,
     timeline: Timeline,
     progress: Option<StepProgress>,
     last: Option<Minute>,
@@ -89,14 +118,16 @@ struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    fn new(rules: &'a Rules, sticky: bool) -> Self {
-        let checks = rules.checks.iter().map(|check| match &check.rule {
-            CheckRule::Errors(rule) => ErrorsJudge::new(&check.name, rule, rules, sticky),
-        });
+    fn new(rules: &'a Rules, conditions: &Conditions) -> Self {
+        let setting = Setting::new(rules, conditions.sticky, conditions.canary_targets);
+        let checks =
+            rules.checks.iter().map(|check| CheckJudge::new(check, rules, &setting, &conditions.thresholds));
         Self {
             rules,
+            sticky: conditions.sticky,
             checks: checks.collect(),
-            timeline: Timeline::default(),
+            split: SplitWatch::default(),
+            timeline: Timeline::new(conditions.burn_in),
             progress: None,
             last: None,
             silence: Silence::default(),
@@ -109,6 +140,7 @@ impl<'a> Ledger<'a> {
         self.last = Some(row.minute);
         self.advance_step(row, place);
         self.silence.see(row);
+        self.split.see(row, place);
         self.exposure.see(row, following, self.rules);
         for check in &mut self.checks {
             check.see(row, following, place);
@@ -131,7 +163,7 @@ impl<'a> Ledger<'a> {
             stable_requests: 0,
             canary_requests: 0,
         });
-        if place.exclusion != Some(Exclusion::Incomplete) {
+        if !matches!(place.exclusion, Some(Exclusion::Incomplete | Exclusion::BurnIn | Exclusion::WarmUp)) {
             progress.minutes += 1;
         }
         if place.exclusion.is_none() {
@@ -148,36 +180,40 @@ impl<'a> Ledger<'a> {
         if let Some(check) = self.checks.iter().find(|check| check.aborts()) {
             return Some(Reason::AboveAbort { check: check.name().to_owned(), minute });
         }
-        (self.log_e_harm() >= self.rules.ln_convict())
-            .then(|| Reason::WorseThanStable { check: self.worst(), minute })
+        if self.e_harm() < self.rules.convicting() {
+            return None;
+        }
+        let worst = self.worst()?;
+        let check = worst.name().to_owned();
+        Some(match worst.is_above_slo() {
+            true => Reason::AboveSlo { check, minute },
+            false => Reason::WorseThanStable { check, minute },
+        })
     }
 
-    /// Natural log of the evidence of harm over all checks: their weighted mean, which is evidence of the
-    /// same strength whatever the checks have in common.
-    fn log_e_harm(&self) -> f64 {
-        let parts: Vec<f64> =
-            self.checks.iter().map(|check| check.weight().ln() + check.log_e_harm()).collect();
-        stats::ln_sum_exp(&parts)
+    /// The evidence of harm over all checks: their weighted mean, which is evidence of the same strength whatever
+    /// the checks have in common.
+    fn e_harm(&self) -> f64 {
+        self.checks.iter().map(CheckJudge::e_weighted).sum()
     }
 
     /// The check with the most evidence of harm.
-    fn worst(&self) -> String {
-        let part = |check: &ErrorsJudge<'_>| check.weight().ln() + check.log_e_harm();
-        let worst = self.checks.iter().max_by(|a, b| part(a).total_cmp(&part(b)));
-        worst.map_or_else(String::new, |check| check.name().to_owned())
+    fn worst(&self) -> Option<&CheckJudge<'a>> {
+        self.checks.iter().max_by(|a, b| a.e_weighted().total_cmp(&b.e_weighted()))
     }
 
     fn judgement(&self, convicted: Option<&Reason>, unread: Option<&str>) -> Judgement {
         let (verdict, reason) = self.answer(convicted, unread);
         let per_minute = self.canary_requests_per_minute();
-        let checks: Vec<CheckEvidence> = self.checks.iter().map(ErrorsJudge::evidence).collect();
+        let checks: Vec<CheckEvidence> = self.checks.iter().map(CheckJudge::evidence).collect();
         Judgement {
             minute: self.last,
             verdict,
             reason,
-            log_e_harm: self.log_e_harm(),
+            log_e_harm: self.e_harm().ln(),
             minutes_to_verdict: self.minutes_to_verdict(&checks, per_minute, verdict),
             checks,
+            thresholds: self.thresholds(),
             step: self.progress.clone(),
             blind_minutes: self.silence.minutes,
             blast: self.exposure.blast,
@@ -197,7 +233,8 @@ impl<'a> Ledger<'a> {
         let (Some(progress), Some(minute)) = (&self.progress, self.last) else {
             return (Verdict::Undecided, Reason::NoTraffic);
         };
-        if let Some(reason) = self.silence.reason(self.rules.blind_after.minutes()) {
+        let blind_after = self.rules.blind_after.minutes();
+        if let Some(reason) = self.silence.reason(blind_after) {
             return (Verdict::Blind, reason);
         }
         let missing = self.missing(progress, minute);
@@ -207,13 +244,27 @@ impl<'a> Ledger<'a> {
     /// The first thing that health still lacks.
     fn missing(&self, progress: &StepProgress, minute: Minute) -> Option<Reason> {
         let left = |minutes: i64| u32::try_from(minutes.max(0)).unwrap_or(u32::MAX);
+        if let Some(burn_in) = self.timeline.burn_in_left(minute, self.rules) {
+            return Some(Reason::BurningIn { minutes_left: (burn_in > 0).then(|| left(burn_in)) });
+        }
         let warm_up = self.timeline.warm_up_left(minute, self.rules);
         if warm_up > 0 {
             return Some(Reason::WarmingUp { minutes_left: left(warm_up) });
         }
-        let suspicious = self.rules.ln_convict() / 2.0;
-        if self.checks.iter().any(|check| check.log_e_harm() >= suspicious) {
-            return Some(Reason::HarmSuspected { check: self.worst() });
+        let suspicious = self.rules.convicting().sqrt();
+        if let Some(check) = self.checks.iter().find(|check| check.e_harm() >= suspicious) {
+            return Some(Reason::HarmSuspected { check: check.name().to_owned() });
+        }
+        if let Some(check) = self.advised() {
+            return Some(Reason::SuspectedOfSticky { check: check.name().to_owned() });
+        }
+        if let Some(reason) = self.split.reason(self.sticky) {
+            return Some(reason);
+        }
+        let blind_after = self.rules.blind_after.minutes();
+        let silent = self.checks.iter().find_map(|check| Some((check, check.silent_for(blind_after)?)));
+        if let Some((check, minutes)) = silent {
+            return Some(Reason::CheckSilent { check: check.name().to_owned(), minutes });
         }
         let unproven = self.checks.iter().filter(|check| !check.is_healthy());
         if let Some(check) = unproven.min_by(|a, b| a.log_e_health().total_cmp(&b.log_e_health())) {
@@ -233,6 +284,17 @@ impl<'a> Ledger<'a> {
         (self.silence.minutes > 0).then_some(Reason::NoData { minutes: self.silence.minutes })
     }
 
+    /// A check that would drain if clients were not sticky.
+    fn advised(&self) -> Option<&CheckJudge<'a>> {
+        let convicts = |e: f64| e >= self.rules.convicting();
+        self.checks.iter().find(|check| check.e_advice_weighted().is_some_and(convicts))
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        let of_check = |check: &CheckJudge<'_>| Some((check.name().to_owned(), check.settled()?));
+        self.checks.iter().filter_map(of_check).collect()
+    }
+
     fn canary_requests_per_minute(&self) -> f64 {
         match &self.progress {
             Some(progress) if progress.judged > 0 => {
@@ -250,55 +312,16 @@ impl<'a> Ledger<'a> {
         }
         let fewest = progress.canary_requests.min(progress.stable_requests);
         let lacking = self.rules.min_requests.saturating_sub(fewest) as f64;
-        let evidence = checks.iter().filter_map(|check| check.requests_needed).fold(0.0, f64::max);
+        let judged = f64::from(progress.judged);
+        // Each check has samples of its own, which need not be requests.
+        let of_check = |check: &CheckEvidence| {
+            let samples = check.canary.total as f64 / judged;
+            check.requests_needed.filter(|_| samples > 0.0).map(|needed| needed / samples)
+        };
+        let evidence = checks.iter().filter_map(of_check).fold(0.0, f64::max);
         let bake = self.rules.bake.minutes() as f64 - f64::from(progress.minutes);
-        let minutes = (lacking.max(evidence) / per_minute).max(bake).ceil();
+        let minutes = (lacking / per_minute).max(evidence).max(bake).ceil();
         (minutes.is_finite() && minutes < f64::from(u32::MAX)).then_some(minutes.max(1.0) as u32)
-    }
-}
-
-/// Minutes in a row, up to the last, in which the canary could not be observed.
-#[derive(Debug, Clone, Default)]
-struct Silence {
-    minutes: u32,
-    /// Some of them have requests of stable: it is the canary that is silent.
-    stable_alive: bool,
-    /// Canary requests that its share of stable's traffic should have given.
-    expected: f64,
-    /// The arm published nothing at all in some of them.
-    unpublished: bool,
-}
-
-impl Silence {
-    fn see(&mut self, row: &Row) {
-        let stable = row.stable.as_ref().map(|counts| counts.requests);
-        let canary = row.canary.as_ref().map(|counts| counts.requests);
-        let idle = stable == Some(0) && canary == Some(0);
-        let heard = canary.is_some_and(|requests| requests > 0) && stable.is_some();
-        // At 100 % there is no stable arm to hear of.
-        let alone = row.share == Share::FULL && canary.is_some_and(|requests| requests > 0);
-        if row.share == Share::ZERO || idle || heard || alone {
-            *self = Self::default();
-            return;
-        }
-        self.minutes += 1;
-        let requests = stable.unwrap_or(0);
-        self.stable_alive |= requests > 0;
-        self.unpublished |= stable.is_none();
-        let share = row.share.fraction().min(0.99);
-        self.expected += requests as f64 * share / (1.0 - share);
-    }
-
-    /// Why the verdict is Blind, if it is.
-    fn reason(&self, blind_after_minutes: u64) -> Option<Reason> {
-        let minutes = self.minutes;
-        if u64::from(minutes) < blind_after_minutes.max(1) {
-            return None;
-        }
-        if self.unpublished || !self.stable_alive {
-            return Some(Reason::NoData { minutes });
-        }
-        (self.expected >= SILENCE_EXPECTS).then_some(Reason::CanarySilent { minutes })
     }
 }
 
@@ -338,7 +361,7 @@ impl Exposure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::check::{CheckRule, ErrorsCheck, Tolerance};
+    use crate::analysis::check::{CheckRule, ErrorsCheck, TOLERATE, Tolerance};
     use crate::analysis::window::ArmCounts;
     use crate::units::{Rate, Span, Times};
 
@@ -440,7 +463,7 @@ mod tests {
         assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
         let strict = errors_rule(ErrorsCheck {
             ignore_below: Rate::percent_const(0.0),
-            tolerate: Tolerance::times(Times::constant(1.0)),
+            tolerate: Some(Tolerance::times(Times::constant(1.0))),
             ..ErrorsCheck::default()
         });
         assert_eq!(judged(&rows, &strict).verdict, Verdict::Harmful);
@@ -450,12 +473,12 @@ mod tests {
     fn tolerated_points_add_to_the_tolerated_ratio() {
         let rows: Vec<_> = (0..60).map(|at| row(at, 3)).collect();
         let lenient = errors_rule(ErrorsCheck {
-            tolerate: Tolerance { points: Some(Rate::percent_const(3.0)), ..ErrorsCheck::default().tolerate },
+            tolerate: Some(Tolerance { times: Some(TOLERATE), points: Some(Rate::percent_const(3.0)) }),
             ..ErrorsCheck::default()
         });
         assert_ne!(judged(&rows, &lenient).verdict, Verdict::Harmful);
         let points = errors_rule(ErrorsCheck {
-            tolerate: Tolerance { times: None, points: Some(Rate::percent_const(0.5)) },
+            tolerate: Some(Tolerance { times: None, points: Some(Rate::percent_const(0.5)) }),
             ..ErrorsCheck::default()
         });
         assert_eq!(judged(&rows, &points).verdict, Verdict::Harmful);
@@ -508,7 +531,7 @@ mod tests {
     #[test]
     fn a_window_that_was_not_read_whole_is_blind_however_good_it_looks() {
         let window: Window = (0..40).map(|at| row(at, 0)).collect();
-        let conditions = Conditions { unread: Some("PartialData".into()), sticky: false };
+        let conditions = Conditions { unread: Some("PartialData".into()), ..Conditions::default() };
         let judgement = judge(&window, &Rules::default(), &conditions);
         assert_eq!(judgement.verdict, Verdict::Blind);
         let bad: Window = (0..40).map(|at| row(at, 30)).collect();
@@ -610,7 +633,7 @@ mod tests {
     #[test]
     fn sticky_clients_make_the_evidence_weaker() {
         let window: Window = (0..12).map(|at| row(at, 3)).collect();
-        let sticky = Conditions { sticky: true, unread: None };
+        let sticky = Conditions { sticky: true, ..Conditions::default() };
         let judgement = judge(&window, &Rules::default(), &sticky);
         assert_eq!(judgement.verdict, Verdict::Undecided);
         assert!((judgement.checks[0].design_effect - 10.0).abs() < f64::EPSILON);

@@ -3,11 +3,23 @@
 //! Pure: no clock, no I/O, no logging. The same window and rules give the same verdict, bit by bit.
 
 pub mod check;
-mod errors;
+mod checks;
+mod classes;
+mod distribution;
+pub mod edge;
+mod evidence;
 mod judge;
+mod rate;
+mod silence;
+mod split;
 pub mod tally;
+pub mod threshold;
 mod timeline;
 pub mod verdict;
 pub mod window;
 
-pub use judge::{Conditions, Judge, judge};
+pub use distribution::edges;
+pub use judge::{BurnIn, Conditions, Judge, judge};
+
+#[cfg(test)]
+mod check_tests;

@@ -1,12 +1,9 @@
 //! Where a minute lies in the rollout: on which step, and whether it may be judged.
 
-use super::check::Rules;
+use super::check::{Rules, SHIFT_BLACKOUT};
+use super::judge::BurnIn;
 use super::window::Row;
-use crate::units::{Minute, Share};
-
-/// The minute of a shift and the next are not judged: a weight takes a while to reach every load balancer
-/// node, and requests from before the shift are still being answered.
-const SHIFT_BLACKOUT_MINUTES: i64 = 2;
+use crate::units::{Minute, Share, Span};
 
 /// Why a minute is not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +12,8 @@ pub(super) enum Exclusion {
     Baseline,
     /// The weights have just changed.
     Shift,
+    /// Both groups run the same version.
+    BurnIn,
     /// The plan asks for it.
     WarmUp,
     /// An arm is missing.
@@ -31,15 +30,24 @@ pub(super) struct Place {
 }
 
 /// Follows the share from row to row.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Timeline {
+    burn_in: BurnIn,
     share: Option<Share>,
     shifted: Option<Minute>,
     step: Option<(Share, Minute)>,
     steps: u32,
+    /// The first minute in which the canary had a share.
+    first: Option<Minute>,
+    /// The new version has come, after a burn-in.
+    arrived: bool,
 }
 
 impl Timeline {
+    pub(super) fn new(burn_in: BurnIn) -> Self {
+        Self { burn_in, share: None, shifted: None, step: None, steps: 0, first: None, arrived: false }
+    }
+
     /// Places the next row.
     pub(super) fn place(&mut self, row: &Row, rules: &Rules) -> Place {
         let moved = self.share.is_none_or(|share| !share.same_as(row.share));
@@ -47,14 +55,22 @@ impl Timeline {
             self.shifted = Some(row.minute);
         }
         self.share = Some(row.share);
-        let opens_step = moved && row.share > Share::ZERO;
+        let opens_step = row.share > Share::ZERO && (moved | self.arrives(row.minute, rules));
         if opens_step {
             self.step = Some((row.share, row.minute));
-            self.steps += 1;
+            self.steps += u32::from(moved);
+            self.first.get_or_insert(row.minute);
         } else if row.share == Share::ZERO {
             self.step = None;
         }
         Place { exclusion: self.exclusion(row, rules), opens_step }
+    }
+
+    /// Whether the new version is there for the first time: what the old one proved counts no more.
+    fn arrives(&mut self, minute: Minute, rules: &Rules) -> bool {
+        let arrives = !self.arrived && self.arrival(rules).is_some_and(|at| minute >= at);
+        self.arrived |= arrives;
+        arrives
     }
 
     /// The share and first minute of the step that the last row lies on.
@@ -64,26 +80,71 @@ impl Timeline {
 
     /// Minutes of warm-up that are left after `minute`.
     pub(super) fn warm_up_left(&self, minute: Minute, rules: &Rules) -> i64 {
-        let warm_up = i64::try_from(rules.warm_up.minutes()).unwrap_or(i64::MAX);
-        match self.step {
-            Some((_, since)) if self.steps == 1 => (warm_up - minute.since(since) - 1).max(0),
-            _ => 0,
+        match self.warm_up_from(rules) {
+            Some(from) => (minutes(rules.warm_up) - minute.since(from) - 1).max(0),
+            None => 0,
         }
     }
 
-    fn exclusion(&self, row: &Row, rules: &Rules) -> Option<Exclusion> {
-        let Some((_, since)) = self.step else {
-            return Some(Exclusion::Baseline);
+    /// Minutes of burn-in that are left after `minute`, not below zero; `None` if there is no burn-in or it is over.
+    pub(super) fn burn_in_left(&self, minute: Minute, rules: &Rules) -> Option<i64> {
+        let first = self.first.filter(|_| rules.burn_in.minutes() > 0)?;
+        let left = minutes(rules.burn_in) - minute.since(first) - 1;
+        let over = match self.burn_in {
+            BurnIn::AsPlanned => left <= 0,
+            BurnIn::Open => false,
+            BurnIn::Ended(at) => minute >= at,
         };
+        (!over).then_some(left.max(0))
+    }
+
+    /// The minute after the last in which both groups surely run the same version.
+    fn burn_in_end(&self, rules: &Rules) -> Option<Minute> {
+        let planned = self.first.filter(|_| rules.burn_in.minutes() > 0)?.plus(minutes(rules.burn_in));
+        Some(match self.burn_in {
+            BurnIn::AsPlanned | BurnIn::Open => planned,
+            BurnIn::Ended(at) => planned.min(at),
+        })
+    }
+
+    /// The minute in which the new version comes, after a burn-in.
+    fn arrival(&self, rules: &Rules) -> Option<Minute> {
+        match self.burn_in {
+            _ if rules.burn_in.minutes() == 0 => None,
+            BurnIn::AsPlanned => self.burn_in_end(rules),
+            BurnIn::Open => None,
+            BurnIn::Ended(at) => Some(at),
+        }
+    }
+
+    /// The minute in which the new version begins to warm up.
+    fn warm_up_from(&self, rules: &Rules) -> Option<Minute> {
+        if rules.burn_in.minutes() > 0 { self.arrival(rules) } else { self.first.filter(|_| self.steps == 1) }
+    }
+
+    fn exclusion(&self, row: &Row, rules: &Rules) -> Option<Exclusion> {
+        if self.step.is_none() {
+            return Some(Exclusion::Baseline);
+        }
         if row.stable.is_none() || row.canary.is_none() {
             return Some(Exclusion::Incomplete);
         }
-        if self.shifted.is_some_and(|at| row.minute.since(at) < SHIFT_BLACKOUT_MINUTES) {
+        if self.burn_in_end(rules).is_some_and(|end| row.minute < end) {
+            return Some(Exclusion::BurnIn);
+        }
+        // A deployment settles as a shift does.
+        let deployed = self.arrival(rules).filter(|_| matches!(self.burn_in, BurnIn::Ended(_)));
+        let settles = |at: Minute| (0..minutes(SHIFT_BLACKOUT)).contains(&row.minute.since(at));
+        if self.shifted.is_some_and(settles) || deployed.is_some_and(settles) {
             return Some(Exclusion::Shift);
         }
-        let warm_up = i64::try_from(rules.warm_up.minutes()).unwrap_or(i64::MAX);
-        (self.steps == 1 && row.minute.since(since) < warm_up).then_some(Exclusion::WarmUp)
+        let warms_up = |from: Minute| (0..minutes(rules.warm_up)).contains(&row.minute.since(from));
+        self.warm_up_from(rules).is_some_and(warms_up).then_some(Exclusion::WarmUp)
     }
+}
+
+fn minutes(span: Span) -> i64 {
+    i64::try_from(span.minutes()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -104,7 +165,7 @@ mod tests {
     }
 
     fn exclusions(rows: &[Row], rules: &Rules) -> Vec<Option<Exclusion>> {
-        let mut timeline = Timeline::default();
+        let mut timeline = Timeline::new(BurnIn::AsPlanned);
         rows.iter().map(|row| timeline.place(row, rules).exclusion).collect()
     }
 

@@ -43,7 +43,7 @@ impl std::fmt::Display for Arm {
 /// Bad of total, in one minute of one arm or summed over several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Events that count against the arm; never more than `total`.
+    /// Events that count against the arm; more than `total` only where one request may have several.
     pub bad: u64,
     /// All events.
     pub total: u64,

@@ -3,36 +3,44 @@
 //! A 200 answer may hold half of the data. What was not read whole is said in [`MetricRead::complete`], so
 //! that nobody takes a missing minute for a quiet one.
 
-use std::collections::BTreeMap;
-
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::ScanBy;
 use futures_util::future::join_all;
 
-use super::AwsPlatform;
+use super::answers::{Answer, instant, read};
+use super::calls::{Call, calls};
 use super::failure::{again, failure};
-use super::queries::{Answer, Call, calls, complete, instant, rows};
-use crate::analysis::window::Row;
 use crate::ports::{Failure, MetricRead, MetricRequest, MetricSource};
 
 /// Pages of one call. A full answer has a handful; more means that the paging goes round in circles.
 const MAX_PAGES: usize = 100;
 
-impl MetricSource for AwsPlatform {
+/// The service's client.
+#[derive(Debug, Clone)]
+pub(super) struct CloudWatch(Client);
+
+impl MetricSource for CloudWatch {
     async fn read_metrics(&self, requests: &[MetricRequest]) -> Vec<Result<MetricRead, Failure>> {
         let calls = calls(requests);
         let answers = join_all(calls.iter().map(|call| self.get_metric_data(call, requests))).await;
-        let read = |index| assemble(index, &calls, &answers);
-        (0..requests.len()).map(read).collect()
+        let read = |(index, request)| assemble(index, request, &calls, &answers);
+        requests.iter().enumerate().map(read).collect()
     }
 }
 
-impl AwsPlatform {
+impl CloudWatch {
+    /// Nothing is sent.
+    pub(super) fn new(config: &SdkConfig) -> Self {
+        Self(Client::new(config))
+    }
+
     async fn get_metric_data(&self, call: &Call, requests: &[MetricRequest]) -> Result<Answer, Failure> {
         let queries = call.queries(requests);
         let (mut answer, mut token) = (Answer::default(), None);
         for _ in 0..MAX_PAGES {
             let page = self
-                .cloudwatch
+                .0
                 .get_metric_data()
                 .set_metric_data_queries(Some(queries.clone()))
                 .start_time(instant(call.from))
@@ -54,21 +62,20 @@ impl AwsPlatform {
     }
 }
 
-/// Puts the pieces of one request together again.
+/// What was read of one request; one failed call is enough to fail it.
 fn assemble(
     index: usize,
+    request: &MetricRequest,
     calls: &[Call],
     answers: &[Result<Answer, Failure>],
 ) -> Result<MetricRead, Failure> {
-    let (mut by_minute, mut troubles) = (BTreeMap::new(), Vec::new());
+    let mut pieces = Vec::new();
     for (call, answer) in calls.iter().zip(answers) {
         for piece in call.pieces.iter().filter(|piece| piece.request == index) {
-            let (rows, flaws) = rows(*piece, answer.as_ref().map_err(again)?);
-            by_minute.extend(rows.into_iter().map(|row: Row| (row.minute, row)));
-            troubles.extend(flaws);
+            pieces.push((piece, answer.as_ref().map_err(again)?));
         }
     }
-    Ok(MetricRead { rows: by_minute.into_values().collect(), complete: complete(&troubles) })
+    Ok(read(index, request, &pieces))
 }
 
 #[cfg(test)]
@@ -86,13 +93,14 @@ mod tests {
             targets: targets.clone(),
             from: from.plus(start),
             until: from.plus(start + minutes),
+            series: Vec::new(),
         };
         let requests = [request(0, 10_080), request(10_080, 5), request(10_080, 0)];
         let calls = calls(&requests);
         assert_eq!(calls.len(), 2);
         let failed = Err(plain("cloudwatch GetMetricData", FailureKind::Throttled, "Throttling"));
         let answers = [failed, Ok(Answer::default())];
-        let reads: Vec<_> = (0..3).map(|index| assemble(index, &calls, &answers)).collect();
+        let reads: Vec<_> = (0..3).map(|index| assemble(index, &requests[index], &calls, &answers)).collect();
         assert_eq!(reads[0].as_ref().unwrap_err().kind, FailureKind::Throttled);
         let second = reads[1].as_ref().unwrap();
         assert_eq!(second.rows.len(), 5);

@@ -145,7 +145,7 @@ where
 }
 
 /// An error and its causes, each told once: many layers repeat what the one below says.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -159,7 +159,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// One line of at most `limit` characters.
-fn one_line(text: &str, limit: usize) -> String {
+pub(super) fn one_line(text: &str, limit: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= limit {
         return line;

@@ -34,6 +34,9 @@ pub(super) const LOG: &str = "log#";
 const PART: &str = "#part";
 /// Bytes of a body. An item may have 400 KB, its keys and other attributes included.
 const BODY_LIMIT: usize = 350_000;
+/// Parts of an entry. A partition takes one of them in a third of a second, and a tick has a minute: four
+/// seconds are what the log may take of it. A day of minutes with five distributions of ten edges fits.
+const PARTS_LIMIT: usize = 12;
 
 /// An item.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -143,7 +146,8 @@ pub(super) fn read_record(item: &Item) -> Result<Record, String> {
 }
 
 /// The items of a log entry, in the order of writing: its parts, if it is too long for one item, come
-/// before its head, so that a head that is there is whole.
+/// before its head, so that a head that is there is whole. Of an entry that is too long even for parts, the
+/// oldest rows are left out, and it says so.
 ///
 /// # Errors
 /// If it can't be written as JSON.
@@ -163,8 +167,11 @@ pub(super) fn log_items(entry: &LogEntry, expires_at: i64) -> Result<Vec<Item>, 
     if body.len() <= BODY_LIMIT {
         return Ok(vec![item(head, body)]);
     }
-    let parts = parts(&entry.rows).map_err(wrong)?;
-    let rest = LogEntry { rows: Vec::new(), ..entry.clone() };
+    let (parts, left_out) = parts(&entry.rows).map_err(wrong)?;
+    let mut rest = LogEntry { rows: Vec::new(), ..entry.clone() };
+    if left_out > 0 {
+        rest.why = format!("{} (left out for length: {left_out} of {} rows)", entry.why, entry.rows.len());
+    }
     let mut first = item(head.clone(), serde_json::to_string(&rest).map_err(wrong)?);
     first.insert("parts".to_owned(), number(parts.len()));
     let numbered = parts.into_iter().enumerate();
@@ -177,21 +184,28 @@ fn part_key(head: &str, part: usize) -> String {
     format!("{head}{PART}{part:03}")
 }
 
-/// The rows as JSON arrays, each short enough for an item.
-fn parts(rows: &[Row]) -> Result<Vec<String>, serde_json::Error> {
-    let mut parts: Vec<String> = Vec::new();
+/// The rows as JSON arrays, each short enough for an item, and how many rows had no room: the oldest, and
+/// those that are too long by themselves.
+fn parts(rows: &[Row]) -> Result<(Vec<String>, usize), serde_json::Error> {
+    let (mut parts, mut left_out): (Vec<(usize, String)>, usize) = (Vec::new(), 0);
     for row in rows {
         let row = serde_json::to_string(row)?;
-        match parts.last_mut().filter(|part| part.len() + row.len() + 2 <= BODY_LIMIT) {
-            Some(part) => {
+        if row.len() + 2 > BODY_LIMIT {
+            left_out += 1;
+            continue;
+        }
+        match parts.last_mut().filter(|(_, part)| part.len() + row.len() + 2 <= BODY_LIMIT) {
+            Some((rows, part)) => {
+                *rows += 1;
                 part.push(',');
                 part.push_str(&row);
             }
-            None => parts.push(format!("[{row}")),
+            None => parts.push((1, format!("[{row}"))),
         }
     }
-    parts.iter_mut().for_each(|part| part.push(']'));
-    Ok(parts)
+    let newest = parts.split_off(parts.len().saturating_sub(PARTS_LIMIT));
+    left_out += parts.iter().map(|(rows, _)| rows).sum::<usize>();
+    Ok((newest.into_iter().map(|(_, part)| part + "]").collect(), left_out))
 }
 
 /// Whether an item is an entry's head and has not expired. DynamoDB deletes what has expired when it finds
@@ -241,9 +255,11 @@ fn entry(head: &Item, by_key: &HashMap<&str, &Item>) -> Result<LogEntry, String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::check::Rules;
-    use crate::analysis::window::ArmCounts;
-    use crate::rollout::plan::{DECIDE_WITHIN, Mode, OnBlind, OnUndecided, Plan, Sticky, Targets};
+    use crate::analysis::check::{QUANTILES, Rules};
+    use crate::analysis::edge::Edge;
+    use crate::analysis::threshold::Threshold;
+    use crate::analysis::window::{ArmCounts, Distribution, MetricCounts};
+    use crate::rollout::plan::{Mode, OnBlind, OnUndecided, Plan, Sticky, Targets};
     use crate::rollout::record::{Audit, Phase};
     use crate::units::{Minute, Share};
 
@@ -260,7 +276,6 @@ mod tests {
             rollout: "api".to_owned(),
             targets,
             steps: vec![Share::FULL],
-            decide_within: DECIDE_WITHIN,
             on_undecided: OnUndecided::Hold,
             on_blind: OnBlind::Drain,
             mode: Mode::Drive,
@@ -287,6 +302,7 @@ mod tests {
             phase: Phase::Running,
             share: Share::ZERO,
             by: None,
+            conditions: None,
             judgement: None,
             rows: (0..rows).map(row).collect(),
         }
@@ -306,6 +322,28 @@ mod tests {
         assert_eq!(read_record(&item).unwrap().version, 9);
         assert!(is_written_by(&item, "w") && !is_written_by(&item, "x"));
         assert_eq!(text(&item, "started_at"), Some("2026-03-01T10:00:00.000000000Z"));
+    }
+
+    #[test]
+    fn thresholds_and_the_end_of_the_burn_in_are_kept() {
+        let threshold = Threshold { quantile: QUANTILES[1], edge: Edge(-12), samples: 40_000 };
+        let learnt = Record {
+            thresholds: [("latency".to_owned(), vec![threshold])].into(),
+            burnt_in: Some("2026-03-01T10:30:00Z".parse().unwrap()),
+            ..record()
+        };
+        assert_eq!(read_record(&record_item(&learnt, "w").unwrap()).unwrap(), learnt);
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_has_no_thresholds_and_no_burn_in() {
+        let mut item = record_item(&record(), "w").unwrap();
+        let mut body: Value = serde_json::from_str(text(&item, "body").unwrap()).unwrap();
+        for newer in ["thresholds", "burnt_in"] {
+            assert!(body.as_object_mut().unwrap().remove(newer).is_some(), "{newer} is stored");
+        }
+        item.insert("body".to_owned(), string(body.to_string()));
+        assert_eq!(read_record(&item).unwrap(), record());
     }
 
     #[test]
@@ -351,6 +389,54 @@ mod tests {
         assert!(parted.iter().all(|item| text(item, "body").unwrap().len() <= BODY_LIMIT));
         items.extend(parted);
         assert_eq!(entries(&newest_first(items), 0), [long, short]);
+    }
+
+    /// An entry whose rows have distributions of so many edges.
+    fn wide_entry_of(rows: usize, distributions: usize, edges: i32) -> LogEntry {
+        let mut entry = entry_of("2026-03-01T10:01:00Z", "drain", rows);
+        let le = (0..edges).map(|edge| (edge - 30, 1_000_000 + u64::from(edge.unsigned_abs()))).collect();
+        let values = Distribution { count: 2_000_000, le };
+        let name = |at: usize| format!("answers_per_second_{at}");
+        let counts = ArmCounts {
+            requests: 2_000_000,
+            metrics: (0..distributions).map(|at| (name(at), MetricCounts::Values(values.clone()))).collect(),
+            ..ArmCounts::default()
+        };
+        for row in &mut entry.rows {
+            (row.stable, row.canary) = (Some(counts.clone()), Some(counts.clone()));
+        }
+        entry
+    }
+
+    /// What is read back of an entry, after a look at what was written.
+    fn kept(entry: &LogEntry) -> LogEntry {
+        let items = log_items(entry, FUTURE).unwrap();
+        assert!(items.len() <= PARTS_LIMIT + 1, "{} items", items.len());
+        assert!(items.iter().all(|item| text(item, "body").unwrap().len() <= BODY_LIMIT));
+        entries(&newest_first(items), 0).remove(0)
+    }
+
+    #[test]
+    fn a_day_of_distributions_is_kept_whole() {
+        let day = wide_entry_of(1_440, 5, 10);
+        assert_eq!(kept(&day), day);
+    }
+
+    #[test]
+    fn rows_beyond_the_last_part_are_left_out_oldest_first_and_that_is_said() {
+        let long = wide_entry_of(500, 5, 100);
+        let kept = kept(&long);
+        let left_out = long.rows.len() - kept.rows.len();
+        assert!((1..500).contains(&left_out), "{left_out}");
+        assert_eq!(kept.rows, long.rows[left_out..]);
+        assert_eq!(kept.why, format!("because (left out for length: {left_out} of 500 rows)"));
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_by_itself_is_left_out() {
+        let kept = kept(&wide_entry_of(1, 200, 200));
+        assert!(kept.rows.is_empty());
+        assert_eq!(kept.why, "because (left out for length: 1 of 1 rows)");
     }
 
     #[test]

@@ -6,11 +6,16 @@
 //! partition come from the environment, and ARNs from the plan: nothing here names either.
 
 mod actions;
+mod answers;
+mod calls;
 mod cloudwatch;
 mod dynamodb;
 mod elb;
 mod failure;
+#[cfg(test)]
+mod fixture;
 mod items;
+mod measure;
 mod queries;
 mod sns;
 
@@ -18,12 +23,15 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 
+use crate::ports::{Failure, MetricRead, MetricRequest, MetricSource};
 use crate::units::Span;
+use cloudwatch::CloudWatch;
 
 pub use elb::RuleSnapshot;
 pub use items::{STATE_INDEX, TTL_ATTRIBUTE, table_definition};
+pub use measure::{NotRead, read_once};
 
 /// How often a call is tried, the first time included. A tick that fails is repeated a minute later, so
 /// more patience than that would only make it late.
@@ -52,7 +60,7 @@ pub struct AwsSettings {
 /// AWS as the handler's platform.
 #[derive(Debug, Clone)]
 pub struct AwsPlatform {
-    cloudwatch: aws_sdk_cloudwatch::Client,
+    cloudwatch: CloudWatch,
     elb: aws_sdk_elasticloadbalancingv2::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     sns: aws_sdk_sns::Client,
@@ -64,7 +72,7 @@ impl AwsPlatform {
     #[must_use]
     pub fn new(config: &SdkConfig, settings: AwsSettings) -> Self {
         Self {
-            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            cloudwatch: CloudWatch::new(config),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),
@@ -73,9 +81,19 @@ impl AwsPlatform {
     }
 }
 
+impl MetricSource for AwsPlatform {
+    async fn read_metrics(&self, requests: &[MetricRequest]) -> Vec<Result<MetricRead, Failure>> {
+        self.cloudwatch.read_metrics(requests).await
+    }
+}
+
 /// Region, credentials and, for tests, `AWS_ENDPOINT_URL` from the environment; patience from the
 /// constants of this module.
 pub async fn sdk_config() -> SdkConfig {
+    loader().load().await
+}
+
+fn loader() -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -85,8 +103,6 @@ pub async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(timeouts)
-        .load()
-        .await
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::Failure;
 use crate::config::{CheckedPlan, Scope, parse_plan};
+use crate::recording::{self, Recording};
+use crate::rollout::plan::Plan;
 use crate::sim::run::{default_plan, with_targets};
 
 /// The name as a person would say it.
@@ -32,6 +34,20 @@ pub(super) fn text(name: &str) -> Result<String, Failure> {
 /// Reads and checks a plan.
 pub(super) fn plan(name: &str, scope: Scope) -> Result<CheckedPlan, Failure> {
     checked(name, &text(name)?, scope)
+}
+
+/// Reads a plan for recorded minutes, and those; there is at least one.
+pub(super) fn plan_and_recording(plan_name: &str, name: &str) -> Result<(Plan, Recording), Failure> {
+    if plan_name == "-" && name == "-" {
+        return Err(Failure::Usage("only one of --plan and --recording can be standard input".to_owned()));
+    }
+    let plan = plan(plan_name, Scope::Offline)?.plan;
+    let wrong = |what: &dyn std::fmt::Display| Failure::Data(format!("{}: {what}", said(name)));
+    let recording = recording::parse(&text(name)?).map_err(|errors| wrong(&errors))?;
+    if recording.window.is_empty() {
+        return Err(wrong(&"the recording has a header and no minute"));
+    }
+    Ok((plan, recording))
 }
 
 fn checked(name: &str, text: &str, scope: Scope) -> Result<CheckedPlan, Failure> {

@@ -12,14 +12,12 @@ use super::Failure;
 use super::args::{ReplayArgs, ReplayFormat};
 use super::input;
 use super::output::{Output, Style};
-use super::table::{Line, Table, at_a_glance, clock};
-use super::words::count;
-use crate::analysis::Judge;
+use super::table::{Line, Table, WIDTH, at_a_glance, clock};
+use super::words::{count, odds_in_words, wrap};
 use crate::analysis::check::Rules;
 use crate::analysis::verdict::{CheckEvidence, Judgement, Reason, Verdict};
 use crate::analysis::window::{Row, Window};
-use crate::config::Scope;
-use crate::recording;
+use crate::analysis::{Conditions, Judge};
 use crate::rollout::plan::{Plan, Sticky};
 use crate::units::{Minute, Share};
 
@@ -76,7 +74,8 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(plan: &'a Plan) -> Self {
-        let judge = Judge::new(&plan.rules, plan.sticky == Sticky::Yes);
+        let conditions = Conditions { sticky: plan.sticky == Sticky::Yes, ..Conditions::default() };
+        let judge = Judge::new(&plan.rules, &conditions);
         Self { judge, previous: None, drained: None, healthy: None, blind: None, last: None }
     }
 
@@ -138,13 +137,8 @@ impl<'a> Replay<'a> {
 
 /// Judges a recording by a plan's rules.
 pub(super) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<u8, Failure> {
-    if args.plan == "-" && args.recording == "-" {
-        return Err(Failure::Usage("only one of --plan and --recording can be standard input".to_owned()));
-    }
-    let plan = input::plan(&args.plan, Scope::Offline)?.plan;
+    let (plan, recording) = input::plan_and_recording(&args.plan, &args.recording)?;
     let name = input::said(&args.recording);
-    let recording = recording::parse(&input::text(&args.recording)?)
-        .map_err(|errors| Failure::Data(format!("{name}: {errors}")))?;
     let outcome = match args.format {
         ReplayFormat::Text => {
             if !recording.source.is_empty() {
@@ -154,10 +148,7 @@ pub(super) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<u8, Failure>
         }
         ReplayFormat::Jsonl => in_json(&plan, &recording.window, out),
     };
-    match outcome {
-        Some(outcome) => Ok(outcome.status()),
-        None => Err(Failure::Data(format!("{name}: the recording has a header and no minute"))),
-    }
+    Ok(outcome.expect("there is a minute").status())
 }
 
 fn run<'a>(plan: &'a Plan, window: &Window, tell: &mut dyn FnMut(&Judged)) -> Option<(Outcome, Judgement)> {
@@ -172,6 +163,7 @@ fn in_json(plan: &Plan, window: &Window, out: &mut Output) -> Option<Outcome> {
         "outcome": outcome,
         "minute": judgement.minute,
         "reason": judgement.reason.to_string(),
+        "code": judgement.reason.code(),
         "check": check_of(&judgement.reason),
         "canary_requests": judgement.blast.requests,
         "excess_bad": judgement.blast.excess_bad,
@@ -187,8 +179,10 @@ fn minute_json(judged: &Judged) -> Value {
         "share": judged.row.share,
         "verdict": judged.judgement.verdict,
         "reason": judged.judgement.reason.to_string(),
+        "code": judged.judgement.reason.code(),
         "decision": judged.decision,
         "log_e_harm": judged.judgement.log_e_harm,
+        "minutes_to_verdict": judged.judgement.minutes_to_verdict,
         "checks": checks,
     })
 }
@@ -200,6 +194,11 @@ fn check_json(check: &CheckEvidence) -> Value {
         "log_e_abort": check.log_e_abort,
         "canary": check.canary,
         "stable": check.stable,
+        "weight": check.weight,
+        "design_effect": check.design_effect,
+        "requests_needed": check.requests_needed,
+        "parts": check.parts,
+        "notes": check.notes,
     })
 }
 
@@ -208,6 +207,9 @@ fn check_of(reason: &Reason) -> Option<&str> {
     match reason {
         Reason::AboveAbort { check, .. }
         | Reason::WorseThanStable { check, .. }
+        | Reason::AboveSlo { check, .. }
+        | Reason::SuspectedOfSticky { check }
+        | Reason::CheckSilent { check, .. }
         | Reason::HarmSuspected { check }
         | Reason::NotYetProven { check } => Some(check),
         _ => None,
@@ -236,7 +238,43 @@ fn in_words(plan: &Plan, window: &Window, verbose: bool, out: &mut Output) -> Op
         judgement.blast.minutes,
         judgement.blast.excess_bad
     ));
+    out.line("");
+    for line in evidence_lines(&judgement) {
+        out.line(line);
+    }
     Some(outcome)
+}
+
+/// What each check rests on, for people.
+fn evidence_lines(judgement: &Judgement) -> Vec<String> {
+    let mut lines = Vec::new();
+    for check in &judgement.checks {
+        let harm = odds_in_words(check.log_e_harm);
+        let health = odds_in_words(check.log_e_health);
+        lines.push(format!("{}; evidence of harm {harm}, of health {health}", check.compared()));
+        for part in check.parts.iter().filter(|_| check.parts.len() > 1) {
+            let health = part.log_e_health.map_or("not asked".to_owned(), odds_in_words);
+            lines.push(format!(
+                "    {}: harm {}, health {health}",
+                part.name,
+                odds_in_words(part.log_e_harm)
+            ));
+        }
+        lines.extend(check.notes.iter().map(|note| format!("    {note}")));
+    }
+    let wrapped = |line: &String| {
+        let indent = if line.starts_with(' ') { "    " } else { "" };
+        wrap(line, WIDTH - 4)
+            .into_iter()
+            .enumerate()
+            .map(
+                move |(at, line)| {
+                    if at == 0 { format!("{indent}{line}") } else { format!("{indent}  {line}") }
+                },
+            )
+            .collect::<Vec<_>>()
+    };
+    lines.iter().flat_map(wrapped).collect()
 }
 
 fn line(judged: &Judged, arms: [Option<(u64, u64)>; 2]) -> Line {

@@ -1,14 +1,13 @@
 //! The one table of a plan's keys. Reading, defaults, bounds, the JSON Schema and the reference in the
 //! README all come from it, so none of them can say what another does not.
 
-use serde_json::{Value, json};
-
+use super::amounts::Unit;
 use super::arn::ArnKind;
-use super::errors_check;
+use super::kind::Kind;
 use super::walk::Walk;
+use super::{Scope, classes_check, distributions, rate_checks};
 use crate::analysis::check::{self, CheckRule, Tolerance};
-use crate::rollout::plan;
-use crate::units::{Rate, Share, Span, Times};
+use crate::units::{Quantile, Rate, Span};
 
 /// One key of a mapping.
 #[derive(Debug)]
@@ -21,92 +20,66 @@ pub(super) struct Key {
     pub(super) meaning: &'static str,
 }
 
-/// What a key takes, with its default and its bounds.
-#[derive(Debug)]
-pub(super) enum Kind {
-    /// A rollout's name.
-    Name,
-    /// The name of a thing in AWS.
-    Arn(ArnKind),
-    /// The shares to walk through, or how to make them.
-    Steps,
-    /// One share.
-    Share,
-    /// By how much each step is larger than the one before.
-    Factor,
-    /// A length of time.
-    Span {
-        /// Used where the key is absent.
-        default: Span,
-        /// The least.
-        min: Span,
-        /// The most.
-        max: Span,
-    },
-    /// A rate; zero is refused unless `zero`.
-    Rate {
-        /// Used where the key is absent.
-        default: Rate,
-        /// Zero is fine.
-        zero: bool,
-        /// The most.
-        max: Rate,
-    },
-    /// A rate above zero, or `false`.
-    RateOrOff {
-        /// Used where the key is absent.
-        default: Rate,
-    },
-    /// A whole number.
-    Count {
-        /// Used where the key is absent.
-        default: u64,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// One of a few words. Where `yes` and `no` are among them, `true` and `false` mean the same: YAML
-    /// turns the one into the other.
-    Word {
-        /// Used where the key is absent.
-        default: &'static str,
-        /// All of them.
-        words: &'static [&'static str],
-    },
-    /// Yes or no.
-    Flag {
-        /// Used where the key is absent.
-        default: bool,
-    },
-    /// A ratio, a difference, or the larger of both.
-    Tolerance {
-        /// Used where the key is absent.
-        default: Tolerance,
-    },
-    /// A mapping of the checks to make.
-    Checks,
-}
-
-/// One kind of check: a new one is an entry in [`CHECKS`] and the function that reads it.
+/// One kind of check: a new one is an entry in [`CHECKS`] or [`CUSTOM_CHECKS`] and the function that reads
+/// it.
 pub(super) struct CheckKind {
-    /// Its key under `checks`.
+    /// Its key under `checks`; of a kind for checks with names of their own, the key that makes a check one
+    /// of this kind.
     pub(super) name: &'static str,
     /// What it compares.
     pub(super) meaning: &'static str,
     /// What it takes.
     pub(super) keys: &'static [Key],
     /// Reads it.
-    pub(super) read: fn(&mut Walk<'_, '_>) -> CheckRule,
+    pub(super) read: fn(&mut Walk<'_, '_>, Scope) -> CheckRule,
 }
 
-/// All checks.
-pub(super) static CHECKS: [CheckKind; 1] = [CheckKind {
-    name: "errors",
-    meaning: "Answers of class 5xx and requests that were never answered, canary against stable.",
-    keys: &ERRORS_KEYS,
-    read: errors_check::read,
-}];
+/// The checks by what the load balancer counts. Their names say what they are.
+pub(super) static CHECKS: [CheckKind; 2] = [
+    CheckKind {
+        name: "errors",
+        meaning: "Answers of class 5xx and requests that were never answered, canary against stable.",
+        keys: &ERRORS_KEYS,
+        read: rate_checks::errors,
+    },
+    CheckKind {
+        name: "latency",
+        meaning: "Times to answer, canary against stable.",
+        keys: &LATENCY_KEYS,
+        read: distributions::latency,
+    },
+];
+
+/// The checks by metrics of the application's own, under any other name.
+pub(super) static CUSTOM_CHECKS: [CheckKind; 3] = [
+    CheckKind {
+        name: "ratio",
+        meaning: "Bad events out of all, by two counters of the application's own.",
+        keys: &RATIO_KEYS,
+        read: rate_checks::ratio,
+    },
+    CheckKind {
+        name: "values",
+        meaning: "The distribution of a metric of the application's own.",
+        keys: &VALUES_KEYS,
+        read: distributions::values,
+    },
+    CheckKind {
+        name: "classes",
+        meaning: "How events spread over classes, such as a model's answers; different is bad in either \
+                  direction.",
+        keys: &CLASSES_KEYS,
+        read: classes_check::classes,
+    },
+];
+
+/// As many quantiles as anybody needs; each takes its part of `false_rollback`.
+pub(super) const QUANTILES_MAX: usize = 10;
+/// The quantiles where smaller is worse: the unlucky ones lie at the low end.
+pub(super) const LOW_QUANTILES: [Quantile; 2] = [Quantile::percent_const(5.0), Quantile::percent_const(50.0)];
+/// As many classes as one query of CloudWatch can carry with room to spare; each takes its part of
+/// `false_rollback`.
+pub(super) const LABELS_MAX: usize = 100;
 
 /// A week of bake time leaves a second week for a late decision.
 const BAKE_MAX: Span = Span::from_minutes(7 * 24 * 60);
@@ -116,7 +89,7 @@ const ZERO: Span = Span::from_minutes(0);
 const ALL: Rate = Rate::percent_const(100.0);
 
 /// The keys of a plan.
-pub(super) static PLAN_KEYS: [Key; 18] = [
+pub(super) static PLAN_KEYS: [Key; 19] = [
     Key {
         name: "rollout",
         kind: Kind::Name,
@@ -172,7 +145,7 @@ pub(super) static PLAN_KEYS: [Key; 18] = [
     },
     Key {
         name: "decide_within",
-        kind: Kind::Span { default: plan::DECIDE_WITHIN, min: ZERO, max: DECIDE_WITHIN_MAX },
+        kind: Kind::Span { default: check::DECIDE_WITHIN, min: ZERO, max: DECIDE_WITHIN_MAX },
         meaning: "The longest a step may stay undecided; then on_undecided applies. No less than bake.",
     },
     Key {
@@ -202,6 +175,13 @@ pub(super) static PLAN_KEYS: [Key; 18] = [
                   decide_within.",
     },
     Key {
+        name: "burn_in",
+        kind: Kind::Span { default: check::BURN_IN, min: ZERO, max: DECIDE_WITHIN_MAX },
+        meaning: "The first minutes of the first step, in which both groups run the same version: they \
+                  show how noisy the counts are and how much the groups differ by themselves. Less than \
+                  decide_within.",
+    },
+    Key {
         name: "sticky",
         kind: Kind::Word { default: "auto", words: &["auto", "yes", "no"] },
         meaning: "Whether clients stick to the group that served them first, which makes counts \
@@ -215,7 +195,8 @@ pub(super) static PLAN_KEYS: [Key; 18] = [
     Key {
         name: "checks",
         kind: Kind::Checks,
-        meaning: "What is compared, by name; the errors check alone if absent.",
+        meaning: "What is compared, by name: errors, latency, and checks of your own under names of your \
+                  own. Exactly those that are written are made; errors and latency if absent.",
     },
 ];
 
@@ -229,13 +210,18 @@ pub(super) static STEPS_KEYS: [Key; 2] = [
     },
 ];
 
+/// What a rate may still be worse by when it counts as proven healthy.
+const RATES_PROMOTE_WITHIN: Tolerance =
+    Tolerance { times: Some(check::PROMOTE_WITHIN_TIMES), points: Some(check::PROMOTE_WITHIN_POINTS) };
+
 /// The keys of the errors check.
-static ERRORS_KEYS: [Key; 7] = [
+static ERRORS_KEYS: [Key; 8] = [
     Key {
         name: "tolerate",
-        kind: Kind::Tolerance { default: Tolerance::times(check::TOLERATE) },
+        kind: Kind::Tolerance { default: Tolerance::times(check::TOLERATE), usual: true },
         meaning: "How much worse than stable is no reason to drain: times the odds, points, or the \
-                  larger of both.",
+                  larger of both. If absent: 1.25x, and 1.5x where the canary has fewer than four \
+                  targets.",
     },
     Key {
         name: "ignore_below",
@@ -244,24 +230,25 @@ static ERRORS_KEYS: [Key; 7] = [
     },
     Key {
         name: "abort_above",
-        kind: Kind::RateOrOff { default: check::ABORT_ABOVE },
+        kind: Kind::RateOrOff { default: Some(check::ABORT_ABOVE) },
         meaning: "The immediate trigger: an error rate that is out of the question; false switches it \
                   off.",
     },
     Key {
+        name: "slo",
+        kind: Kind::RateOrOff { default: None },
+        meaning: "An absolute limit: a canary that is surely above is drained; false is no limit. Less than \
+                  abort_above.",
+    },
+    Key {
         name: "only_if_worse_than_stable",
         kind: Kind::Flag { default: true },
-        meaning: "The immediate trigger also needs the canary to be worse than stable, so that a fix is \
-                  not blocked while stable burns.",
+        meaning: "The immediate trigger and slo also need the canary to be worse than stable, so that a fix \
+                  is not blocked while stable burns.",
     },
     Key {
         name: "promote_within",
-        kind: Kind::Tolerance {
-            default: Tolerance {
-                times: Some(check::PROMOTE_WITHIN_TIMES),
-                points: Some(check::PROMOTE_WITHIN_POINTS),
-            },
-        },
+        kind: Kind::Tolerance { default: RATES_PROMOTE_WITHIN, usual: false },
         meaning: "A canary is proven healthy when it is surely not worse than stable by this much; of a \
                   ratio and points, the larger counts.",
     },
@@ -278,70 +265,238 @@ static ERRORS_KEYS: [Key; 7] = [
     },
 ];
 
+/// The keys of the latency check.
+static LATENCY_KEYS: [Key; 5] = [
+    Key {
+        name: "quantiles",
+        kind: Kind::Quantiles { usual: false },
+        meaning: "A request is slow that takes longer than these quantiles of stable; or write slower_than.",
+    },
+    Key {
+        name: "slower_than",
+        kind: Kind::Amount { unit: Unit::Seconds, default: None, zero: false },
+        meaning: "A request is slow that takes longer than this; instead of quantiles. No less than \
+                  ignore_below.",
+    },
+    Key {
+        name: "tolerate",
+        kind: Kind::Margin { unit: Unit::Seconds },
+        meaning: "How much worse than stable is no reason to drain: times the odds of a slow request, or so \
+                  much further out in % or as a length. If absent: 1.25x, and 1.5x where the canary \
+                  has fewer than four targets.",
+    },
+    Key {
+        name: "promote_within",
+        kind: Kind::Times { default: check::PROMOTE_WITHIN_BODY, usual: true, above_one: true },
+        meaning: "A canary is proven healthy when it surely has less than so many times the odds. If absent: \
+                  1.5x below p97, 2x from there on, and 1.25x where tolerate is a length or a percentage.",
+    },
+    Key {
+        name: "ignore_below",
+        kind: Kind::Amount { unit: Unit::Seconds, default: Some(check::LATENCY_IGNORE_BELOW_S), zero: true },
+        meaning: "No request is slow that takes no longer than this, whatever stable does.",
+    },
+];
+
+/// The keys of a check of bad events out of all.
+static RATIO_KEYS: [Key; 7] = [
+    Key {
+        name: "ratio",
+        kind: Kind::Mapping(&RATIO_SOURCE_KEYS),
+        meaning: "Makes it a check of bad events out of all, and says where the counters are.",
+    },
+    Key {
+        name: "tolerate",
+        kind: Kind::Tolerance { default: Tolerance::times(check::TOLERATE), usual: true },
+        meaning: "How much worse than stable is no reason to drain: times the odds, points, or the \
+                  larger of both. If absent: 1.25x, and 1.5x where the canary has fewer than four \
+                  targets.",
+    },
+    Key {
+        name: "ignore_below",
+        kind: Kind::Rate { default: check::IGNORE_BELOW, zero: true, max: ALL },
+        meaning: "Rates up to this are no reason to drain, whatever stable does.",
+    },
+    Key {
+        name: "slo",
+        kind: Kind::RateOrOff { default: None },
+        meaning: "An absolute limit: a canary that is surely above is drained; false is no limit.",
+    },
+    Key {
+        name: "only_if_worse_than_stable",
+        kind: Kind::Flag { default: true },
+        meaning: "slo also needs the canary to be worse than stable, so that a fix \
+                  is not blocked while stable burns.",
+    },
+    Key {
+        name: "promote_within",
+        kind: Kind::Tolerance { default: RATES_PROMOTE_WITHIN, usual: false },
+        meaning: "A canary is proven healthy when it is surely not worse than stable by this much; of a \
+                  ratio and points, the larger counts.",
+    },
+    Key {
+        name: "events",
+        kind: Kind::Flag { default: false },
+        meaning: "One request may have several bad events (exceptions, retries, log lines), so that there \
+                  may be more bad than total.",
+    },
+];
+
+/// The counters of a ratio.
+static RATIO_SOURCE_KEYS: [Key; 2] = [
+    Key { name: "bad", kind: Kind::Mapping(&COUNTER_KEYS), meaning: "Counts the bad events." },
+    Key { name: "total", kind: Kind::Mapping(&COUNTER_KEYS), meaning: "Counts all events." },
+];
+
+/// The keys of a check of values.
+static VALUES_KEYS: [Key; 7] = [
+    Key {
+        name: "values",
+        kind: Kind::Mapping(&METRIC_KEYS),
+        meaning: "Makes it a check of a distribution, and says which metric has the values.",
+    },
+    Key {
+        name: "worse",
+        kind: Kind::Word { default: "higher", words: &["higher", "lower"] },
+        meaning: "Which values are bad: higher ones, as of latency, or lower ones, as of tokens per second.",
+    },
+    Key {
+        name: "quantiles",
+        kind: Kind::Quantiles { usual: true },
+        meaning: "A value is bad that lies beyond these quantiles of stable; or write threshold. If absent \
+                  and lower is worse: [p5, p50].",
+    },
+    Key {
+        name: "threshold",
+        kind: Kind::Amount { unit: Unit::Metric, default: None, zero: false },
+        meaning: "A value is bad that lies beyond this, in the metric's unit; instead of quantiles. No less \
+                  than ignore_below.",
+    },
+    Key {
+        name: "tolerate",
+        kind: Kind::Margin { unit: Unit::Metric },
+        meaning: "How much worse than stable is no reason to drain: times the odds of a bad value, or so \
+                  much further out in % or in the metric's unit. If absent: 1.25x, and 1.5x where the canary \
+                  has fewer than four targets.",
+    },
+    Key {
+        name: "promote_within",
+        kind: Kind::Times { default: check::PROMOTE_WITHIN_BODY, usual: true, above_one: true },
+        meaning: "A canary is proven healthy when it surely has less than so many times the odds. If absent: \
+                  1.5x below p97, 2x from there on, and 1.25x where tolerate is a distance or a percentage.",
+    },
+    Key {
+        name: "ignore_below",
+        kind: Kind::Amount { unit: Unit::Metric, default: Some(0.0), zero: true },
+        meaning: "No value is bad that is no more than this, whatever stable does; where higher is worse.",
+    },
+];
+
+/// The keys of a check of classes.
+static CLASSES_KEYS: [Key; 3] = [
+    Key {
+        name: "classes",
+        kind: Kind::Mapping(&CLASSES_SOURCE_KEYS),
+        meaning: "Makes it a check of classes, and says which metric counts them.",
+    },
+    Key {
+        name: "tolerate",
+        kind: Kind::Times { default: check::TOLERATE, usual: true, above_one: false },
+        meaning: "How many times the odds of a class, more or less, are no reason to drain. If absent: \
+                  1.25x, and 1.5x where the canary has fewer than four targets.",
+    },
+    Key {
+        name: "promote_within",
+        kind: Kind::Times { default: check::PROMOTE_WITHIN_TIMES, usual: false, above_one: true },
+        meaning: "A canary is proven healthy when the odds of each class surely differ by less than so many \
+                  times.",
+    },
+];
+
+/// The keys of a metric whose samples are compared.
+static METRIC_KEYS: [Key; 5] = [
+    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." },
+    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." },
+    Key {
+        name: "dimensions",
+        kind: Kind::Dimensions { required: false },
+        meaning: "The dimensions that both groups share.",
+    },
+    Key {
+        name: "stable",
+        kind: Kind::Dimensions { required: true },
+        meaning: "The dimensions of stable alone.",
+    },
+    Key {
+        name: "canary",
+        kind: Kind::Dimensions { required: true },
+        meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
+    },
+];
+
+/// The keys of a metric that counts.
+static COUNTER_KEYS: [Key; 6] = [
+    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." },
+    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." },
+    Key {
+        name: "dimensions",
+        kind: Kind::Dimensions { required: false },
+        meaning: "The dimensions that both groups share.",
+    },
+    Key {
+        name: "stable",
+        kind: Kind::Dimensions { required: true },
+        meaning: "The dimensions of stable alone.",
+    },
+    Key {
+        name: "canary",
+        kind: Kind::Dimensions { required: true },
+        meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
+    },
+    Key {
+        name: "statistic",
+        kind: Kind::Word { default: "sum", words: &["sum", "sample_count"] },
+        meaning: "What a minute counts: the sum of the samples, or their number where each is one event.",
+    },
+];
+
+/// The keys of a metric that counts classes.
+static CLASSES_SOURCE_KEYS: [Key; 8] = [
+    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." },
+    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." },
+    Key {
+        name: "dimensions",
+        kind: Kind::Dimensions { required: false },
+        meaning: "The dimensions that both groups share.",
+    },
+    Key {
+        name: "stable",
+        kind: Kind::Dimensions { required: true },
+        meaning: "The dimensions of stable alone.",
+    },
+    Key {
+        name: "canary",
+        kind: Kind::Dimensions { required: true },
+        meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
+    },
+    Key {
+        name: "statistic",
+        kind: Kind::Word { default: "sum", words: &["sum", "sample_count"] },
+        meaning: "What a minute counts: the sum of the samples, or their number where each is one event.",
+    },
+    Key {
+        name: "dimension",
+        kind: Kind::AwsName { colon: false },
+        meaning: "The dimension whose value is the class.",
+    },
+    Key {
+        name: "values",
+        kind: Kind::Labels,
+        meaning: "The classes; all others count as one more, which is called other.",
+    },
+];
+
 /// The names of a table's keys, in its order.
 pub(super) fn names(keys: &[Key]) -> Vec<&'static str> {
     keys.iter().map(|key| key.name).collect()
-}
-
-/// The default steps.
-pub(super) fn default_steps() -> Vec<Share> {
-    let shares = plan::STEPS_PERCENT.iter().map(|percent| Share::from_percent(*percent));
-    shares.map(|share| share.expect("the default steps are shares")).collect()
-}
-
-/// A tolerance in the form in which it is written.
-fn tolerance_json(tolerance: Tolerance) -> Value {
-    let times = tolerance.times.map(|times: Times| json!(times.to_string()));
-    let points = tolerance.points.map(|points| json!(format!("+{points}")));
-    match (times, points) {
-        (Some(times), Some(points)) => json!([times, points]),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => Value::Null,
-    }
-}
-
-impl Kind {
-    /// A key of this kind has no default and can't be left out (but see [`super::Scope::Offline`]).
-    pub(super) fn is_required(&self) -> bool {
-        matches!(self, Self::Arn(_) | Self::Share | Self::Factor)
-    }
-
-    /// The default, as one would write it; `None` where there is none or it is not a constant.
-    pub(super) fn default_json(&self) -> Option<Value> {
-        match self {
-            Self::Name | Self::Arn(_) | Self::Share | Self::Factor => None,
-            Self::Steps => Some(default_steps().iter().map(ToString::to_string).collect()),
-            Self::Span { default, .. } => Some(json!(default.to_string())),
-            Self::Rate { default, .. } | Self::RateOrOff { default } => Some(json!(default.to_string())),
-            Self::Count { default, .. } => Some(json!(default)),
-            Self::Word { default, .. } => Some(json!(default)),
-            Self::Flag { default } => Some(json!(default)),
-            Self::Tolerance { default } => Some(tolerance_json(*default)),
-            Self::Checks => Some(json!({ "errors": {} })),
-        }
-    }
-
-    /// What it takes, for people.
-    pub(super) fn words(&self) -> String {
-        match self {
-            Self::Name => "a name: a-z, 0-9 and -, up to 63 characters".to_owned(),
-            Self::Arn(ArnKind::ListenerRule) => "the ARN of a listener rule".to_owned(),
-            Self::Arn(ArnKind::TargetGroup) => "the ARN of a target group".to_owned(),
-            Self::Arn(ArnKind::Topic) => "the ARN of an SNS topic".to_owned(),
-            Self::Steps => "a list of shares such as 5%, or {start: 5%, factor: 2}".to_owned(),
-            Self::Share => "a share such as 5%".to_owned(),
-            Self::Factor => "a number from 1.1 to 100".to_owned(),
-            Self::Span { min, max, .. } => format!("a length of time, {min} to {max}"),
-            Self::Rate { zero: true, max, .. } => format!("a percentage, 0% to {max}"),
-            Self::Rate { zero: false, max, .. } => format!("a percentage, above 0% to {max}"),
-            Self::RateOrOff { .. } => "a percentage above 0%, or false".to_owned(),
-            Self::Count { min, max, .. } => format!("a whole number, {min} to {max}"),
-            Self::Word { words, .. } => words.join(", "),
-            Self::Flag { .. } => "true or false".to_owned(),
-            Self::Tolerance { .. } => {
-                "a ratio such as 1.25x, points such as +0.5%, or a list of both".to_owned()
-            }
-            Self::Checks => "a mapping of checks".to_owned(),
-        }
-    }
 }

@@ -4,11 +4,17 @@
 //! problem is found and told at once, with the key, the value and the rule. Reading it straight into the
 //! types would be shorter and would stop at the first mistake.
 
+mod amounts;
 mod arn;
-mod errors_check;
+mod checks;
+mod classes_check;
+mod distributions;
 mod keys;
+mod kind;
+mod metric;
 mod plan;
 mod problem;
+mod rate_checks;
 mod schema;
 mod settings;
 mod steps;
@@ -32,7 +38,8 @@ use crate::rollout::plan::Plan;
 pub enum Scope {
     /// To be carried out: it must say where the traffic is split.
     Rollout,
-    /// For replay and simulation: the ARNs may be left out, and harmless stand-ins take their place.
+    /// For replay and simulation: the ARNs may be left out, and harmless stand-ins take their place. So may
+    /// the metrics of checks, since recordings know them by the check's name.
     Offline,
 }
 
@@ -45,5 +52,9 @@ pub struct CheckedPlan {
     pub warnings: Vec<String>,
 }
 
+#[cfg(test)]
+mod check_tests;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;

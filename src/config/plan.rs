@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::arn::{Arn, ArnKind};
-use super::keys::{CHECKS, PLAN_KEYS};
-use super::problem::{PlanErrors, unknown_key_rule};
+use super::keys::PLAN_KEYS;
+use super::problem::PlanErrors;
 use super::walk::{Problems, Walk};
-use super::{CheckedPlan, Scope, steps};
-use crate::analysis::check::{Check, Rules};
+use super::{CheckedPlan, Scope, checks, steps};
+use crate::analysis::check::Rules;
 use crate::rollout::plan::{Plan, Targets};
 use crate::units::Share;
 
@@ -57,12 +57,13 @@ fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
         rollout: rollout.unwrap_or_else(|| OFFLINE_NAME.to_owned()),
         targets,
         steps: steps::read(&mut walk),
-        decide_within: walk.span("decide_within"),
         on_undecided: walk.word("on_undecided"),
         on_blind: walk.word("on_blind"),
         mode: walk.word("mode"),
         sticky: walk.word("sticky"),
         rules: Rules {
+            decide_within: walk.span("decide_within"),
+            burn_in: walk.span("burn_in"),
             false_rollback: walk.rate("false_rollback"),
             false_promotion: walk.rate("false_promotion"),
             convict_minutes: u32::try_from(walk.count("convict_minutes")).ok()?,
@@ -70,7 +71,7 @@ fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
             min_requests: walk.count("min_requests"),
             warm_up: walk.span("warm_up"),
             blind_after: walk.span("blind_after"),
-            checks: checks(&mut walk),
+            checks: checks::read(&mut walk, scope),
         },
     };
     require_order_of_times(&mut walk, &plan);
@@ -79,11 +80,13 @@ fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
 
 /// A step must be able to bake, and to be judged, before its time is over.
 fn require_order_of_times(walk: &mut Walk<'_, '_>, plan: &Plan) {
-    let (decide_within, rules) = (plan.decide_within, &plan.rules);
+    let (decide_within, rules) = (plan.rules.decide_within, &plan.rules);
     let rule = format!("must be at least bake ({}): a step can't be left before it", rules.bake);
     walk.require(decide_within >= rules.bake, &["decide_within", "bake"], "decide_within", rule);
     let rule = format!("must be less than decide_within ({decide_within}): nothing would be judged");
     walk.require(rules.warm_up < decide_within, &["decide_within", "warm_up"], "warm_up", rule);
+    let rule = format!("must be less than decide_within ({decide_within}): nothing would be compared");
+    walk.require(rules.burn_in < decide_within, &["decide_within", "burn_in"], "burn_in", rule);
 }
 
 /// The three ARNs, and the name that the canary's gives to the rollout.
@@ -118,42 +121,6 @@ fn targets(walk: &mut Walk<'_, '_>, scope: Scope) -> (Targets, Option<String>) {
 
 fn same_place(one: &Arn, other: &Arn) -> bool {
     one.place == other.place
-}
-
-/// The checks by name; the default if the key is absent.
-fn checks(walk: &mut Walk<'_, '_>) -> Vec<Check> {
-    let path = walk.path_of("checks");
-    let Some(value) = walk.written("checks") else { return Rules::default().checks };
-    let known: Vec<&str> = CHECKS.iter().map(|kind| kind.name).collect();
-    let Value::Object(map) = value else {
-        let rule = format!("must be a mapping of checks; known are {}", known.join(", "));
-        walk.problems().add(&path, value, rule);
-        return Vec::new();
-    };
-    if map.is_empty() {
-        let rule = format!("must name at least one check out of {}, or be left out", known.join(", "));
-        walk.problems().add(&path, value, rule);
-    }
-    map.iter().filter_map(|(name, body)| check(walk.problems(), &path, name, body, &known)).collect()
-}
-
-/// One check; with an empty body, all of it is default.
-fn check(problems: &mut Problems, path: &str, name: &str, body: &Value, known: &[&str]) -> Option<Check> {
-    let path = format!("{path}.{name}");
-    let Some(kind) = CHECKS.iter().find(|kind| kind.name == name) else {
-        problems.add(&path, body, unknown_key_rule(name, known).0.replace("key", "check"));
-        return None;
-    };
-    let map = match body {
-        Value::Null => None,
-        Value::Object(map) => Some(map),
-        other => {
-            problems.add(&path, other, "must be a mapping of keys to values, or {} for all defaults");
-            return None;
-        }
-    };
-    let rule = (kind.read)(&mut Walk::new(&path, kind.keys, map, problems));
-    Some(Check { name: name.to_owned(), rule })
 }
 
 /// What is allowed, but perhaps not meant.

@@ -2,14 +2,22 @@
 
 use serde_json::{Map, Value, json};
 
+use super::amounts::{NUMBER_MAX, Unit};
 use super::arn::ArnKind;
-use super::keys::{CHECKS, Key, Kind, PLAN_KEYS, STEPS_KEYS};
+use super::keys::{CHECKS, CUSTOM_CHECKS, CheckKind, Key, LABELS_MAX, PLAN_KEYS, QUANTILES_MAX, STEPS_KEYS};
+use super::kind::Kind;
 
 const SPAN: &str = "^(0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
 const SHARE: &str = r"^(100(\.0)?|[0-9]{1,2}(\.[0-9])?)%$";
 const RATE: &str = r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$";
 const TIMES: &str = r"^(100(\.0+)?|[1-9][0-9]?(\.[0-9]+)?)x$";
 const POINTS: &str = r"^\+(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$";
+const LENGTH: &str = r"^[0-9]+(\.[0-9]+)?(us|ms|s)$";
+const DISTANCE: &str = r"^\+[0-9]+(\.[0-9]+)?$";
+const QUANTILE: &str = r"^p[0-9]{1,2}(\.[0-9]+)?$";
+const AWS_NAME: &str = "^(?!:)(?=.*[^ ])[ -~]{1,255}$";
+const AWS_NAME_COLON: &str = "^(?=.*[^ ])[ -~]{1,255}$";
+const AWS_VALUE: &str = "^(?=.*[^ ])[ -~]{1,1024}$";
 const NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
 
 /// The JSON Schema (2020-12) of a plan, for editors. It knows the form of each key; the rules between keys
@@ -65,6 +73,25 @@ fn form(kind: &Kind) -> Value {
         Kind::Count { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Word { words, .. } => json!({ "enum": spellings(words) }),
         Kind::Flag { .. } => json!({ "type": "boolean" }),
+        Kind::Times { .. } => pattern(TIMES),
+        Kind::Margin { unit: Unit::Seconds } => any_of(&[TIMES, RATE, LENGTH]),
+        Kind::Margin { unit: Unit::Metric } => any_of(&[TIMES, RATE, DISTANCE]),
+        Kind::Amount { unit: Unit::Seconds, zero: true, .. } => {
+            json!({ "anyOf": [pattern(LENGTH), { "const": 0 }] })
+        }
+        Kind::Amount { unit: Unit::Seconds, .. } => pattern(LENGTH),
+        Kind::Amount { unit: Unit::Metric, zero, .. } => {
+            let least = if *zero { "minimum" } else { "exclusiveMinimum" };
+            json!({ "type": "number", least: 0, "maximum": NUMBER_MAX })
+        }
+        Kind::Quantiles { .. } => list(QUANTILES_MAX, &pattern(QUANTILE)),
+        Kind::Labels => {
+            let label = json!({ "allOf": [pattern(AWS_VALUE), { "not": { "const": "other" } }] });
+            list(LABELS_MAX, &label)
+        }
+        Kind::AwsName { colon } => pattern(if *colon { AWS_NAME_COLON } else { AWS_NAME }),
+        Kind::Dimensions { required } => dimensions(*required),
+        Kind::Mapping(keys) => mapping(keys),
         Kind::Tolerance { .. } => {
             let one = json!([pattern(TIMES), pattern(POINTS)]);
             let list = json!({ "type": "array", "minItems": 1, "maxItems": 2, "items": { "anyOf": one } });
@@ -72,6 +99,24 @@ fn form(kind: &Kind) -> Value {
         }
         Kind::Checks => checks(),
     }
+}
+
+fn any_of(patterns: &[&str]) -> Value {
+    json!({ "anyOf": patterns.iter().map(|one| pattern(one)).collect::<Vec<_>>() })
+}
+
+/// One to so many different items.
+fn list(max: usize, items: &Value) -> Value {
+    json!({ "type": "array", "minItems": 1, "maxItems": max, "uniqueItems": true, "items": items })
+}
+
+fn dimensions(required: bool) -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": usize::from(required),
+        "patternProperties": { AWS_NAME: pattern(AWS_VALUE) },
+    })
 }
 
 /// YAML reads `yes` and `no` as true and false.
@@ -84,14 +129,31 @@ fn spellings(words: &[&str]) -> Vec<Value> {
 }
 
 fn checks() -> Value {
-    let property = |kind: &super::keys::CheckKind| {
+    let check = |kind: &CheckKind| {
         let mut check = mapping(kind.keys);
-        check["type"] = json!(["object", "null"]);
         check["description"] = json!(kind.meaning);
+        check
+    };
+    let by_name = |kind: &CheckKind| {
+        let mut check = check(kind);
+        check["type"] = json!(["object", "null"]);
         (kind.name.to_owned(), check)
     };
-    let properties: Map<String, Value> = CHECKS.iter().map(property).collect();
-    json!({ "type": "object", "additionalProperties": false, "minProperties": 1, "properties": properties })
+    let properties: Map<String, Value> = CHECKS.iter().map(by_name).collect();
+    let custom: Vec<Value> = CUSTOM_CHECKS.iter().map(check).collect();
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "properties": properties,
+        "patternProperties": { custom_name(): { "anyOf": custom } },
+    })
+}
+
+/// The names that a plan can give to checks of its own: all but those that have a meaning.
+fn custom_name() -> String {
+    let taken: Vec<String> = CHECKS.iter().map(|kind| format!("{}$", kind.name)).collect();
+    format!("^(?!{})[a-z][a-z0-9_-]{{0,62}}$", taken.join("|"))
 }
 
 /// One line of the reference.
@@ -101,43 +163,53 @@ pub struct ReferenceRow {
     pub key: String,
     /// What it takes.
     pub takes: String,
-    /// The default as one would write it; `required` where there is none.
+    /// The default as one would write it; `required` where a value must be written, else perhaps `none`.
     pub default: String,
     /// What it does.
     pub meaning: &'static str,
 }
 
-/// Every key of a plan, in the order of the table.
+/// Every key of a plan, in the order of the table. The keys of checks with names of their own stand under
+/// `checks.<name>`, which has a row for each kind with the keys of that kind below it.
 #[must_use]
 pub fn plan_reference_rows() -> Vec<ReferenceRow> {
-    let mut rows: Vec<ReferenceRow> = Vec::new();
+    let mut rows = Vec::new();
     for key in &PLAN_KEYS {
-        rows.push(row("", key));
-        match key.kind {
-            Kind::Steps => rows.extend(STEPS_KEYS.iter().map(|key| row("steps.", key))),
-            Kind::Checks => {
-                for check in &CHECKS {
-                    let prefix = format!("checks.{}", check.name);
-                    rows.push(ReferenceRow {
-                        key: prefix.clone(),
-                        takes: "a mapping; may be empty".to_owned(),
-                        default: "{}".to_owned(),
-                        meaning: check.meaning,
-                    });
-                    rows.extend(check.keys.iter().map(|key| row(&format!("{prefix}."), key)));
-                }
+        add_rows(&mut rows, "", key);
+        if matches!(key.kind, Kind::Checks) {
+            for check in &CHECKS {
+                let takes = "a mapping; may be empty".to_owned();
+                add_check(&mut rows, check, &format!("checks.{}", check.name), takes, "{}");
             }
-            _ => {}
+            for check in &CUSTOM_CHECKS {
+                let takes = format!("a mapping with {}", check.name);
+                add_check(&mut rows, check, "checks.<name>", takes, "none");
+            }
         }
     }
     rows
 }
 
+fn add_check(rows: &mut Vec<ReferenceRow>, check: &CheckKind, path: &str, takes: String, default: &str) {
+    let (key, default) = (path.to_owned(), default.to_owned());
+    rows.push(ReferenceRow { key, takes, default, meaning: check.meaning });
+    check.keys.iter().for_each(|key| add_rows(rows, &format!("{path}."), key));
+}
+
+/// The row of a key and, where it is a mapping, those of the keys in it.
+fn add_rows(rows: &mut Vec<ReferenceRow>, prefix: &str, key: &Key) {
+    rows.push(row(prefix, key));
+    let prefix = format!("{prefix}{}.", key.name);
+    key.kind.keys().iter().for_each(|key| add_rows(rows, &prefix, key));
+}
+
 fn row(prefix: &str, key: &Key) -> ReferenceRow {
     let default = match (&key.kind, key.kind.default_json()) {
         (Kind::Name, _) => "the canary group's name".to_owned(),
+        (kind, Some(default)) if kind.is_usual() => format!("{}, as a rule", bare(&default)),
         (_, Some(default)) => bare(&default),
-        (_, None) => "required".to_owned(),
+        (kind, None) if kind.is_required() => "required".to_owned(),
+        _ => "none".to_owned(),
     };
     ReferenceRow {
         key: format!("{prefix}{}", key.name),

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::keys::{STEPS_KEYS, default_steps};
+use super::keys::STEPS_KEYS;
+use super::kind::default_steps;
 use super::values;
 use super::walk::{Problems, Walk};
 use crate::units::Share;

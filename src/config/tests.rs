@@ -1,41 +1,47 @@
 use serde_json::{Value, json};
 
-use super::keys::{CHECKS, Key, Kind, PLAN_KEYS, names};
+use super::keys::{CHECKS, CUSTOM_CHECKS, CheckKind, Key, PLAN_KEYS, names};
+use super::kind::Kind;
 use super::*;
-use crate::analysis::check::{CheckRule, ErrorsCheck, FALSE_ROLLBACK, Rules, Tolerance};
-use crate::rollout::plan::{DECIDE_WITHIN, Mode, OnBlind, OnUndecided, STEPS_PERCENT, Sticky};
+use crate::analysis::check::{CheckRule, FALSE_ROLLBACK, Rules};
+use crate::rollout::plan::{Mode, OnBlind, OnUndecided, STEPS_PERCENT, Sticky};
 use crate::units::{Share, Span};
 
-const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee";
-const STABLE: &str =
+pub(super) const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee";
+pub(super) const STABLE: &str =
     "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/Checkout-v41/73e2d6bc24d8a067";
-const CANARY: &str =
+pub(super) const CANARY: &str =
     "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/Checkout-v42/943f017f100becff";
 
 /// A plan with the three ARNs and these lines.
-fn with(lines: &str) -> Result<CheckedPlan, PlanErrors> {
+pub(super) fn with(lines: &str) -> Result<CheckedPlan, PlanErrors> {
     parse_plan(&format!("listener_rule: {RULE}\nstable: {STABLE}\ncanary: {CANARY}\n{lines}"), Scope::Rollout)
 }
 
-fn plan(lines: &str) -> Plan {
+pub(super) fn plan(lines: &str) -> Plan {
     with(lines).unwrap_or_else(|errors| panic!("{lines}: {errors}")).plan
 }
 
-fn problems(lines: &str) -> Vec<(String, String)> {
+/// The default rules as they are when somebody writes them out: latency that is not published is then missed.
+pub(super) fn asked_for(mut rules: Rules) -> Rules {
+    for check in &mut rules.checks {
+        if let CheckRule::Latency(latency) = &mut check.rule {
+            latency.optional = false;
+        }
+    }
+    rules
+}
+
+pub(super) fn problems(lines: &str) -> Vec<(String, String)> {
     let errors = with(lines).err().unwrap_or_else(|| panic!("{lines:?} was taken"));
     errors.0.into_iter().map(|problem| (problem.key, problem.rule)).collect()
 }
 
 /// The one problem of these lines, with key and rule.
-fn problem(lines: &str) -> (String, String) {
+pub(super) fn problem(lines: &str) -> (String, String) {
     let mut found = problems(lines);
     assert_eq!(found.len(), 1, "{lines}: {found:?}");
     found.remove(0)
-}
-
-fn errors_of(plan: &Plan) -> &ErrorsCheck {
-    let CheckRule::Errors(check) = &plan.rules.checks[0].rule;
-    check
 }
 
 #[test]
@@ -45,7 +51,6 @@ fn three_arns_are_a_plan_and_all_else_has_its_documented_default() {
     assert_eq!(plan.targets.listener_rule, RULE);
     assert_eq!((plan.targets.stable.as_str(), plan.targets.canary.as_str()), (STABLE, CANARY));
     assert_eq!(plan.steps.iter().map(|share| share.percent()).collect::<Vec<_>>(), STEPS_PERCENT);
-    assert_eq!(plan.decide_within, DECIDE_WITHIN);
     assert_eq!((plan.on_undecided, plan.on_blind), (OnUndecided::Hold, OnBlind::Drain));
     assert_eq!((plan.mode, plan.sticky), (Mode::Drive, Sticky::Auto));
     assert_eq!(plan.rules, Rules::default());
@@ -56,16 +61,18 @@ fn three_arns_are_a_plan_and_all_else_has_its_documented_default() {
 fn the_plan_of_the_design_is_read_as_it_was_meant() {
     let plan = plan(
         "rollout: checkout-42\nsteps: [5%, 25%, 50%, 100%] # as ever\nbake: 15m\nmin_requests: 1000\n\
-         false_rollback: 1%\nfalse_promotion: 5%\nconvict_minutes: 3\ndecide_within: 4h\non_undecided: promote\n\
-         warm_up: 0m\nsticky: auto\nmode: observe\nblind_after: 10m\non_blind: hold\nchecks:\n  errors: {tolerate: \
-         1.25x, ignore_below: 0.1%, abort_above: 10%, promote_within: [1.5x, +0.5%]}\n",
+         false_rollback: 1%\nfalse_promotion: 5%\nconvict_minutes: 3\ndecide_within: 4h\n\
+         on_undecided: promote\nwarm_up: 0m\nburn_in: 0m\nsticky: auto\nmode: observe\nblind_after: 10m\n\
+         on_blind: hold\nchecks:\n  errors: {ignore_below: 0.1%, abort_above: 10%, slo: false, \
+         promote_within: [1.5x, +0.5%]}\n  latency: {quantiles: [p50, p95, p99], ignore_below: 10ms}\n",
     );
     assert_eq!(plan.rollout, "checkout-42");
     assert_eq!(
         (plan.mode, plan.on_undecided, plan.on_blind),
         (Mode::Observe, OnUndecided::Promote, OnBlind::Hold)
     );
-    assert_eq!(plan.rules, Rules { blind_after: Span::from_minutes(10), ..Rules::default() });
+    let expected = asked_for(Rules { blind_after: Span::from_minutes(10), ..Rules::default() });
+    assert_eq!(plan.rules, expected);
 }
 
 #[test]
@@ -139,8 +146,6 @@ fn unknown_keys_are_refused_at_every_level_with_the_nearest_known() {
     let (key, rule) = problem("checks: {errors: {tolerrate: 2x}}");
     assert_eq!(key, "checks.errors.tolerrate");
     assert!(rule.ends_with("did you mean tolerate?"));
-    let (key, rule) = problem("checks: {latency: {}}");
-    assert_eq!((key.as_str(), rule.as_str()), ("checks.latency", "is not a known check; known are errors"));
     let (_, rule) = problem("checks: {error: {}}");
     assert!(rule.contains("did you mean errors?"), "{rule}");
     let (_, rule) = problem("colour: blue");
@@ -217,6 +222,7 @@ fn quantities_are_taken_at_their_bounds_and_refused_beyond() {
         ("blind_after", vec!["2m", "1h"], vec!["119s", "61m", "0"]),
         ("min_requests", vec!["1", "1000000000"], vec!["0", "1000000001", "1e3", "many"]),
         ("warm_up", vec!["0", "239m"], vec!["4h"]),
+        ("burn_in", vec!["0", "60m", "239m"], vec!["4h", "60", "-5m"]),
         ("sticky", vec!["auto", "yes", "no", "true", "false", "'yes'"], vec!["maybe", "1"]),
         ("mode", vec!["drive", "observe"], vec!["Observe", "no"]),
         ("on_blind", vec!["drain", "hold"], vec!["promote"]),
@@ -248,6 +254,8 @@ fn times_must_leave_room_for_each_other() {
     let shown = with("bake: 5h").unwrap_err().to_string();
     assert!(shown.contains("decide_within: `4h (the default)`"), "{shown}");
     assert_eq!(problem("warm_up: 1h\ndecide_within: 1h").0, "warm_up");
+    assert_eq!(problem("burn_in: 1h\ndecide_within: 1h").0, "burn_in");
+    assert_eq!(plan("burn_in: 1h").rules.burn_in, Span::from_minutes(60));
     // A time that is wrong itself is not compared.
     assert_eq!(problem("bake: 500").0, "bake");
     assert_eq!(problem("warm_up: 5h\ndecide_withn: 8h").0, "decide_withn");
@@ -283,53 +291,6 @@ fn ending_short_of_all_traffic_is_a_warning() {
     assert_eq!(checked.warnings.len(), 1);
     assert!(checked.warnings[0].contains("ends at 50%"));
     assert_eq!(checked.plan.steps.last().copied(), Some(Share::from_percent(50.0).unwrap()));
-}
-
-#[test]
-fn the_errors_check_takes_all_its_keys() {
-    for lines in ["checks: {errors: {}}", "checks:\n  errors:\n", "checks: {errors: null}"] {
-        assert_eq!(plan(lines).rules, Rules::default(), "{lines}");
-    }
-    let plan = plan(
-        "checks: {errors: {tolerate: [+1%, 2x], ignore_below: 0%, abort_above: off, only_if_worse_than_stable: no, \
-         promote_within: +2%, count_4xx: true, count_unanswered: false}}",
-    );
-    let expected = ErrorsCheck {
-        tolerate: Tolerance { times: Some("2x".parse().unwrap()), points: Some("1%".parse().unwrap()) },
-        ignore_below: "0%".parse().unwrap(),
-        abort_above: None,
-        only_if_worse_than_stable: false,
-        promote_within: Tolerance { times: None, points: Some("2%".parse().unwrap()) },
-        count_4xx: true,
-        count_unanswered: false,
-    };
-    assert_eq!(errors_of(&plan), &expected);
-    for (body, key) in [
-        ("{tolerate: []}", "tolerate"),
-        ("{tolerate: [1.5x, 2x]}", "tolerate"),
-        ("{tolerate: [1.5x, +1%, +2%]}", "tolerate"),
-        ("{tolerate: 0.9x}", "tolerate"),
-        ("{tolerate: +-1%}", "tolerate"),
-        ("{ignore_below: 101%}", "ignore_below"),
-        ("{abort_above: true}", "abort_above"),
-        ("{abort_above: 0%}", "abort_above"),
-        ("{abort_above: 5%, ignore_below: 5%}", "abort_above"),
-        ("{ignore_below: 10%}", "abort_above"),
-        ("{promote_within: 1x}", "promote_within"),
-        ("{promote_within: +0%}", "promote_within"),
-        ("{count_4xx: 1}", "count_4xx"),
-        ("{count_4xx: 'true'}", "count_4xx"),
-        ("{tolerate: }", "tolerate"),
-    ] {
-        assert_eq!(
-            problem(&format!("checks: {{errors: {body}}}")).0,
-            format!("checks.errors.{key}"),
-            "{body}"
-        );
-    }
-    for checks in ["{}", "[]", "errors", "{errors: [1]}", "{errors: 5%}"] {
-        assert!(problem(&format!("checks: {checks}")).0.starts_with("checks"), "{checks}");
-    }
 }
 
 #[test]
@@ -390,7 +351,9 @@ fn alias_bombs_and_deep_nests_are_refused() {
 fn mutated_plans_are_read_or_refused_and_never_panic() {
     let seed = format!(
         "rollout: a\nlistener_rule: {RULE}\nstable: {STABLE}\ncanary: {CANARY}\nsteps: {{start: 5%, factor: 2}}\n\
-         bake: 15m\nfalse_rollback: 1%\nchecks:\n  errors: {{tolerate: [1.25x, +1%], abort_above: 10%}}\n"
+         bake: 15m\nfalse_rollback: 1%\nchecks:\n  errors: {{tolerate: [1.25x, +1%], abort_above: 10%}}\n  \
+         latency: {{slower_than: 400ms, tolerate: 50ms}}\n  tone: {{classes: {{namespace: A, metric: B, \
+         stable: {{V: a}}, canary: {{V: b}}, dimension: C, values: [x, z]}}}}\n"
     );
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = |below: usize| {
@@ -422,12 +385,18 @@ fn mutated_plans_are_read_or_refused_and_never_panic() {
 /// All keys of the schema below `schema`, with their paths.
 fn schema_keys(schema: &Value, path: &str, found: &mut Vec<String>) {
     assert_eq!(schema["additionalProperties"], json!(false), "{path}");
-    for (name, inner) in schema["properties"].as_object().unwrap() {
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}{name}");
         if inner.get("properties").is_some() {
             schema_keys(inner, &format!("{path}."), found);
         }
         found.push(path);
+    }
+    for inner in schema["patternProperties"].as_object().into_iter().flat_map(serde_json::Map::values) {
+        for kind in inner["anyOf"].as_array().into_iter().flatten() {
+            schema_keys(kind, &format!("{path}<name>."), found);
+            found.push(format!("{path}<name>"));
+        }
     }
 }
 
@@ -454,23 +423,64 @@ fn schema_and_reference_name_every_key_with_its_meaning_and_default() {
     }
     let steps = rows.iter().find(|row| row.key == "steps").unwrap();
     assert_eq!(steps.default, "[5%, 25%, 50%, 100%]");
+    for (key, default) in [
+        ("checks", "{errors: {}, latency: {}}"),
+        ("checks.errors.tolerate", "1.25x, as a rule"),
+        ("checks.errors.slo", "false"),
+        ("checks.latency.slower_than", "none"),
+        ("checks.latency.ignore_below", "10ms"),
+        ("checks.<name>.ratio.bad.namespace", "required"),
+        ("checks.<name>.values.dimensions", "{}"),
+    ] {
+        let row = rows.iter().find(|row| row.key == key).unwrap_or_else(|| panic!("{key} has no row"));
+        assert_eq!(row.default, default, "{key}");
+    }
+}
+
+/// The keys of a table that have the same default in all plans, with it.
+fn defaults(keys: &'static [Key]) -> serde_json::Map<String, Value> {
+    let fixed = keys.iter().filter(|key| !key.kind.is_usual());
+    fixed.filter_map(|key| Some((key.name.to_owned(), key.kind.default_json()?))).collect()
 }
 
 #[test]
 fn every_default_of_the_table_is_what_a_plan_gets_when_it_is_written_out() {
-    let defaults = |keys: &'static [Key]| -> serde_json::Map<String, Value> {
-        let default = |key: &Key| Some((key.name.to_owned(), key.kind.default_json()?));
-        keys.iter().filter_map(default).collect()
-    };
     let mut written = defaults(&PLAN_KEYS);
     let checks = CHECKS.iter().map(|kind| (kind.name.to_owned(), Value::Object(defaults(kind.keys))));
     written.insert("checks".to_owned(), Value::Object(checks.collect()));
     let from_written = parse_plan_value(&Value::Object(written), Scope::Offline).unwrap();
-    assert_eq!(from_written, parse_plan("{}", Scope::Offline).unwrap());
+    let mut bare = parse_plan("{}", Scope::Offline).unwrap();
+    bare.plan.rules = asked_for(bare.plan.rules);
+    assert_eq!(from_written, bare);
+    let metric = json!({ "values": ["a"] });
+    let source = |kind: &CheckKind| if kind.name == "classes" { metric.clone() } else { json!({}) };
+    for kind in &CUSTOM_CHECKS {
+        let mut written = defaults(kind.keys);
+        written.insert(kind.name.to_owned(), source(kind));
+        let bare = json!({ kind.name: source(kind) });
+        let of =
+            |check: Value| parse_plan_value(&json!({ "checks": { "mine": check } }), Scope::Offline).unwrap();
+        assert_eq!(of(Value::Object(written)), of(bare), "{}", kind.name);
+    }
 }
 
 #[test]
-fn every_word_of_the_table_is_a_word_of_its_type() {
+fn usual_defaults_are_fine_when_they_are_written_out() {
+    for (check, kind) in [("errors", &CHECKS[0]), ("latency", &CHECKS[1])] {
+        for key in kind.keys.iter().filter(|key| key.kind.is_usual()) {
+            let written = json!({ "checks": { check: { key.name: key.kind.default_json().unwrap() } } });
+            assert!(parse_plan_value(&written, Scope::Offline).is_ok(), "{written}");
+        }
+    }
+}
+
+/// All keys that a plan can have, at any level.
+fn all_keys(keys: &'static [Key]) -> Vec<&'static Key> {
+    keys.iter().flat_map(|key| [vec![key], all_keys(key.kind.keys())].concat()).collect()
+}
+
+#[test]
+fn no_table_has_a_key_twice_and_every_word_is_a_word_of_its_type() {
     for key in &PLAN_KEYS {
         if let Kind::Word { words, .. } = key.kind {
             for word in words {
@@ -478,7 +488,15 @@ fn every_word_of_the_table_is_a_word_of_its_type() {
             }
         }
     }
-    assert_eq!(names(&PLAN_KEYS).len(), PLAN_KEYS.len());
+    for keys in CHECKS.iter().chain(&CUSTOM_CHECKS).map(|kind| kind.keys).chain([PLAN_KEYS.as_slice()]) {
+        let mappings = all_keys(keys).into_iter().map(|key| key.kind.keys()).chain([keys]);
+        for keys in mappings {
+            let mut known = names(keys);
+            known.sort_unstable();
+            known.dedup();
+            assert_eq!(known.len(), keys.len(), "{known:?}");
+        }
+    }
 }
 
 #[test]
@@ -495,9 +513,14 @@ fn the_plan_of_the_readme_is_a_plan_and_names_every_default() {
     let shown = parse_plan(text, Scope::Rollout).unwrap();
     let required = format!("listener_rule: {}\n", shown.plan.targets.listener_rule)
         + &format!("stable: {}\ncanary: {}\n", shown.plan.targets.stable, shown.plan.targets.canary);
-    let bare = parse_plan(&format!("rollout: {}\n{required}", shown.plan.rollout), Scope::Rollout).unwrap();
+    let mut bare =
+        parse_plan(&format!("rollout: {}\n{required}", shown.plan.rollout), Scope::Rollout).unwrap();
+    bare.plan.rules = asked_for(bare.plan.rules);
     assert_eq!(shown.plan, bare.plan, "the README shows other values than the defaults");
     for key in &PLAN_KEYS {
         assert!(text.contains(&format!("{}:", key.name)), "{} is not in the README's plan", key.name);
+    }
+    for check in &CHECKS {
+        assert!(text.contains(&format!("  {}:", check.name)), "{} is not in the README's plan", check.name);
     }
 }

@@ -12,8 +12,13 @@ pub(super) const LEAST_SHARE_PERCENT: f64 = 0.1;
 /// The least and the most that one step may be larger than the one before.
 const FACTOR: std::ops::RangeInclusive<f64> = 1.1..=100.0;
 
+/// The longest name of a namespace, a metric or a dimension in CloudWatch.
+pub(super) const AWS_NAME_MAX: usize = 255;
+/// The longest value of a dimension.
+pub(super) const AWS_VALUE_MAX: usize = 1_024;
+
 /// A bare number, also in quotes: the usual slip where a unit is wanted.
-fn bare_number(value: &Value) -> Option<f64> {
+pub(super) fn bare_number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -167,6 +172,36 @@ pub(super) fn flag(value: &Value) -> Result<bool, String> {
         Value::String(_) => "must be true or false, without quotes".to_owned(),
         _ => "must be true or false".to_owned(),
     })
+}
+
+/// A text as CloudWatch takes it.
+pub(super) fn aws_text(value: &Value, max: usize, colon: bool) -> Result<String, String> {
+    let not_colon = if colon { "" } else { ", not beginning with a colon" };
+    let rule = format!("must be a text of 1 to {max} ASCII characters, not all of them blank{not_colon}");
+    if value.is_number() || value.is_boolean() {
+        return Err(format!("{rule}: put it into quotes"));
+    }
+    let text = text(value, &rule)?;
+    let plain = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+    let fits = plain && text.len() <= max && !text.trim().is_empty() && (colon || !text.starts_with(':'));
+    if fits { Ok(text.to_owned()) } else { Err(rule) }
+}
+
+/// The name of a check that is the plan's own.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let rule = "must be a name of 1 to 63 characters out of a-z, 0-9, _ and -, beginning with a letter";
+    if is_check_name(name) {
+        return Ok(());
+    }
+    let folded: String = name.to_ascii_lowercase().replace([' ', '.', '/'], "-");
+    if is_check_name(&folded) { Err(format!("{rule}: write {folded}")) } else { Err(rule.to_owned()) }
+}
+
+fn is_check_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    (1..=63).contains(&name.len())
+        && name.bytes().all(plain)
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 /// A ratio, points, or one of each in a list.

@@ -9,11 +9,12 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 use serde_json::{Map, Value};
 
 use super::arn::{Arn, ArnKind};
-use super::keys::{Key, Kind, names};
+use super::keys::{Key, names};
+use super::kind::Kind;
 use super::problem::{Problem, unknown_key_rule};
-use super::values;
-use crate::analysis::check::Tolerance;
-use crate::units::{Rate, Share, Span};
+use super::{Scope, amounts, values};
+use crate::analysis::check::{Margin, Tolerance};
+use crate::units::{Rate, Share, Span, Times};
 
 /// What was found wrong so far, and where.
 #[derive(Debug, Default)]
@@ -70,10 +71,24 @@ impl<'v, 'p> Walk<'v, 'p> {
         map: Option<&'v Map<String, Value>>,
         problems: &'p mut Problems,
     ) -> Self {
+        Self::with_advice(path, keys, map, problems, |_| None)
+    }
+
+    /// The same with words of their own for some of the unknown keys.
+    pub(super) fn with_advice(
+        path: &str,
+        keys: &'static [Key],
+        map: Option<&'v Map<String, Value>>,
+        problems: &'p mut Problems,
+        advice: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let mut walk = Self { path: path.to_owned(), keys, map, misspelt: BTreeSet::new(), problems };
         let known = names(keys);
         for (key, value) in map.into_iter().flatten().filter(|(key, _)| !known.contains(&key.as_str())) {
-            let (rule, meant) = unknown_key_rule(key, &known);
+            let (rule, meant) = match advice(key) {
+                Some(rule) => (rule, None),
+                None => unknown_key_rule(key, &known),
+            };
             walk.problems.add(&walk.path_of(key), value, rule);
             walk.misspelt.extend(meant.filter(|meant| !map.is_some_and(|map| map.contains_key(*meant))));
         }
@@ -88,6 +103,45 @@ impl<'v, 'p> Walk<'v, 'p> {
     /// Where problems go; for values with a structure of their own.
     pub(super) fn problems(&mut self) -> &mut Problems {
         self.problems
+    }
+
+    /// Whether a key is written, whatever its value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.map.is_some_and(|map| map.contains_key(name))
+    }
+
+    /// Whether the table has the key.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.name == name)
+    }
+
+    /// A mapping with keys of its own, whose problems go where this one's go. Offline it may be left out or
+    /// have no value; otherwise that is a problem, and there is nothing to walk over.
+    pub(super) fn mapping(&mut self, name: &str, scope: Scope) -> Option<Walk<'v, '_>> {
+        let Kind::Mapping(keys) = *self.kind(name) else { wrong_kind(name) };
+        let path = self.path_of(name);
+        let map = match self.map.and_then(|map| map.get(name)) {
+            Some(Value::Object(map)) => Some(map),
+            None | Some(Value::Null) if scope == Scope::Offline => None,
+            None | Some(Value::Null) => {
+                self.need_kind(name, scope);
+                self.written(name);
+                return None;
+            }
+            Some(other) => {
+                self.problems.add(&path, other, format!("must be {}", self.kind(name).words()));
+                return None;
+            }
+        };
+        Some(Walk::new(&path, keys, map, self.problems))
+    }
+
+    /// Notes that a required key is missing, unless the plan is for use offline.
+    pub(super) fn need_kind(&mut self, name: &str, scope: Scope) {
+        if scope == Scope::Rollout && self.kind(name).is_required() {
+            let words = self.kind(name).words();
+            self.need(name, &format!("write {words}"));
+        }
     }
 
     /// What was written for a key. An empty value is a problem: it is more likely forgotten than meant.
@@ -120,8 +174,7 @@ impl<'v, 'p> Walk<'v, 'p> {
 
     /// Notes that a required key is missing, unless something about it was noted already.
     pub(super) fn need(&mut self, name: &str, rule: &str) {
-        let written = self.map.is_some_and(|map| map.contains_key(name));
-        if !written && !self.misspelt.contains(name) {
+        if !self.has(name) && !self.misspelt.contains(name) {
             self.problems.missing(&self.path_of(name), format!("is missing: {rule}"));
         }
     }
@@ -167,7 +220,7 @@ impl<'v, 'p> Walk<'v, 'p> {
     /// A rate that can be switched off.
     pub(super) fn rate_or_off(&mut self, name: &str) -> Option<Rate> {
         let Kind::RateOrOff { default } = *self.kind(name) else { wrong_kind(name) };
-        self.read(name, values::rate_or_off).unwrap_or(Some(default))
+        self.read(name, values::rate_or_off).unwrap_or(default)
     }
 
     /// A whole number.
@@ -192,8 +245,44 @@ impl<'v, 'p> Walk<'v, 'p> {
 
     /// A tolerance.
     pub(super) fn tolerance(&mut self, name: &str) -> Tolerance {
-        let Kind::Tolerance { default } = *self.kind(name) else { wrong_kind(name) };
+        let Kind::Tolerance { default, .. } = *self.kind(name) else { wrong_kind(name) };
         self.read(name, values::tolerance).unwrap_or(default)
+    }
+
+    /// A tolerance, if one is written.
+    pub(super) fn tolerance_if_written(&mut self, name: &str) -> Option<Tolerance> {
+        self.read(name, values::tolerance)
+    }
+
+    /// A ratio.
+    pub(super) fn times(&mut self, name: &str) -> Times {
+        let Kind::Times { default, .. } = *self.kind(name) else { wrong_kind(name) };
+        self.times_if_written(name).unwrap_or(default)
+    }
+
+    /// A ratio, if one is written.
+    pub(super) fn times_if_written(&mut self, name: &str) -> Option<Times> {
+        let Kind::Times { above_one, .. } = *self.kind(name) else { wrong_kind(name) };
+        self.read(name, |value| amounts::times(value, above_one))
+    }
+
+    /// A margin, if one is written.
+    pub(super) fn margin(&mut self, name: &str) -> Option<Margin> {
+        let Kind::Margin { unit } = *self.kind(name) else { wrong_kind(name) };
+        self.read(name, |value| amounts::margin(value, unit))
+    }
+
+    /// A length in seconds, or a number in the metric's unit.
+    pub(super) fn amount(&mut self, name: &str) -> Option<f64> {
+        let Kind::Amount { unit, default, zero } = *self.kind(name) else { wrong_kind(name) };
+        self.read(name, |value| amounts::amount(value, unit, zero)).or(default)
+    }
+
+    /// A name in CloudWatch.
+    pub(super) fn aws_name(&mut self, name: &str, scope: Scope) -> Option<String> {
+        let Kind::AwsName { colon } = *self.kind(name) else { wrong_kind(name) };
+        self.need_kind(name, scope);
+        self.read(name, |value| values::aws_text(value, values::AWS_NAME_MAX, colon))
     }
 
     /// A rule between keys, told at `name`. It is left out where one of `keys` is wrong already: a default

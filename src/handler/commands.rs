@@ -184,6 +184,7 @@ async fn audit_log<P: Platform>(platform: &P, record: &Record, word: &str, by: A
         share: record.share(),
         by: Some(by),
         judgement: None,
+        conditions: None,
         rows: Vec::new(),
     };
     match platform.log(&entry).await {

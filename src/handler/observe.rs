@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
+use crate::analysis::check::Check;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::{Arm, Window};
 use crate::analysis::{Conditions, judge};
-use crate::ports::{Failure, MetricRead, MetricRequest, Platform, Split, TrafficRouter};
+use crate::ports::{Failure, MetricRead, MetricRequest, Platform, Series, Split, TrafficRouter};
 use crate::rollout::plan::BASELINE;
 use crate::rollout::record::Record;
 use crate::units::{Minute, Span};
@@ -16,6 +17,8 @@ pub(super) struct Sight<S> {
     pub(super) split: Result<(Split, S), Failure>,
     /// The minutes of both arms.
     pub(super) window: Window,
+    /// What the judge was told beside them.
+    pub(super) conditions: Conditions,
     /// What the judge makes of them.
     pub(super) judgement: Judgement,
 }
@@ -26,7 +29,10 @@ pub(super) fn metric_request(record: &Record, now: Timestamp, watermark: Span) -
     let minutes = |span: Span| i64::try_from(span.minutes()).unwrap_or(i64::MAX);
     let from = Minute::of(record.started.at).plus(-minutes(BASELINE));
     let until = Minute::of(now).plus(-minutes(watermark));
-    MetricRequest { targets: record.plan.targets.clone(), from, until: until.max(from) }
+    let settled = record.conditions().thresholds;
+    let of_check = |check: &Check| Series::of(check, settled.get(&check.name));
+    let series = record.plan.rules.checks.iter().filter_map(of_check).collect();
+    MetricRequest { targets: record.plan.targets.clone(), from, until: until.max(from), series }
 }
 
 /// Reads metrics and rules, at the same time, and judges.
@@ -58,9 +64,9 @@ fn sight<S>(
         row
     });
     let window: Window = with_share.collect();
-    let conditions = Conditions { sticky: record.sticky, unread: complete.err() };
+    let conditions = Conditions { unread: complete.err(), ..record.conditions() };
     let judgement = judge(&window, &record.plan.rules, &conditions);
-    Sight { split, window, judgement }
+    Sight { split, window, conditions, judgement }
 }
 
 /// Healthy targets of one arm.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::analysis::check::ABORT_ALPHA;
-use crate::analysis::verdict::{CheckEvidence, Judgement, Verdict};
+use crate::analysis::verdict::{Judgement, Verdict};
 use crate::ports::Message;
 use crate::rollout::record::{Page, PageKind, Record};
 
@@ -35,6 +35,9 @@ fn headline(page: &Page) -> &'static str {
         PageKind::Undecided => "still undecided",
         PageKind::ObservedHarmful => "canary is harmful (observe mode, NOT drained)",
         PageKind::ObservedHealthy => "canary is healthy (observe mode)",
+        PageKind::SplitOff => "the traffic is not split as the weights say",
+        PageKind::Suspected => "canary looks harmful, but clients are sticky",
+        PageKind::BurntIn => "burn-in done, deploy the new version",
         PageKind::NoHealthyTarget => "waiting, canary has no healthy target",
         PageKind::Promoted => "promoted",
     }
@@ -72,7 +75,7 @@ fn body(record: &Record, page: &Page) -> String {
 
 fn evidence(text: &mut String, record: &Record, judgement: &Judgement) {
     for check in &judgement.checks {
-        let _ = writeln!(text, "{:<11}{}", "Check", compared(check));
+        let _ = writeln!(text, "{:<11}{}", "Check", check.compared());
     }
     let need = record.plan.rules.ln_convict();
     let _ = writeln!(
@@ -99,19 +102,12 @@ fn evidence(text: &mut String, record: &Record, judgement: &Judgement) {
     let until = judgement.minute.map_or_else(String::new, |minute| format!(" until {}", minute.plus(1)));
     let _ = writeln!(
         text,
-        "{:<11}{} min{until}, {} canary requests, about {:.0} more bad ones than stable would have given",
+        "{:<11}{} min{until}, {} canary requests, about {:.0} more errors than stable would have given",
         "Exposure",
         blast.minutes,
         blast.requests,
         blast.excess_bad.max(0.0)
     );
-}
-
-/// Both arms of a check on this step, side by side.
-fn compared(check: &CheckEvidence) -> String {
-    let arm =
-        |t: crate::analysis::window::Tally| format!("{:.2} % ({} of {})", t.rate() * 100.0, t.bad, t.total);
-    format!("{}: canary {}, stable {}", check.name, arm(check.canary), arm(check.stable))
 }
 
 /// Log evidence as a person reads it: so many to one.
@@ -138,7 +134,10 @@ fn done(record: &Record, kind: PageKind) -> String {
         PageKind::Frozen => {
             "canary-gate no longer raises the share; a canary that is proven harmful is still drained"
         }
-        PageKind::Blind => "the share is not raised",
+        PageKind::Blind | PageKind::SplitOff | PageKind::Suspected => "the share is not raised",
+        PageKind::BurntIn => {
+            "the share is not raised until the rollout is resumed; harm is judged from now on"
+        }
         PageKind::Undecided => "the share is not raised; the canary is still watched",
         PageKind::ObservedHarmful | PageKind::ObservedHealthy => "nothing: the plan's mode is observe",
         PageKind::NoHealthyTarget => "no traffic was sent to it; every tick looks again",
@@ -176,6 +175,16 @@ fn to_do(record: &Record, page: &Page) -> String {
             "promote, abort or wait: too few requests, or a difference close to the tolerance (status of {id} \
              has the numbers)"
         ),
+        PageKind::SplitOff => {
+            "look for targets that fail their health checks, clients that stick to a group, and weights that \
+             are not applied; the comparison rests on the split"
+                .to_owned()
+        }
+        PageKind::Suspected => format!(
+            "look whether the same clients are slow in both groups; abort {id} if they are not, promote it if \
+             they are. A burn-in before the next rollout lets canary-gate tell by itself"
+        ),
+        PageKind::BurntIn => format!("deploy the new version to the canary group, then resume {id}"),
         PageKind::ObservedHarmful => {
             format!("take the canary out of the traffic yourself; then abort {id} to end the watch")
         }

@@ -93,7 +93,22 @@ async fn one<P: Platform>(
     let snapshot = sight.split.as_ref().ok().map(|(_, snapshot)| snapshot);
     let outcome = perform(platform, record, snapshot, decision).await;
     let report = report(record, outcome, action, why, &sight.judgement);
+    tell_new_notes(record, &sight.judgement);
     log(platform, record, &report, &sight, action, now).await
+}
+
+/// What one must know to read the evidence is told when it is new: a threshold that was settled, a quantile that
+/// this traffic cannot prove.
+fn tell_new_notes(before: &Record, judgement: &Judgement) {
+    let told = |check: &str, note: &String| {
+        let last = before.last.iter().flat_map(|last| &last.checks).find(|last| last.name == check);
+        last.is_some_and(|last| last.notes.contains(note))
+    };
+    for check in &judgement.checks {
+        for note in check.notes.iter().filter(|note| !told(&check.name, note)) {
+            tracing::warn!(rollout = before.id(), check = check.name, note, "note");
+        }
+    }
 }
 
 fn skipped(record: &Record, minute: Minute) -> RolloutReport {
@@ -158,6 +173,7 @@ async fn log<P: Platform>(
         share: report.share,
         by: None,
         judgement: report.judgement.clone(),
+        conditions: Some(sight.conditions.clone()),
         rows,
     };
     if let Err(failure) = platform.log(&entry).await {

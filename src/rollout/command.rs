@@ -7,7 +7,7 @@ use super::effect::{Action, Decision, Effects};
 use super::plan::Mode;
 use super::record::{Audit, PageKind, Phase, Record};
 use crate::analysis::window::Arm;
-use crate::units::Share;
+use crate::units::{Minute, Share};
 
 /// Which weights a frozen rollout goes on with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,12 @@ fn resume(
 ) -> Result<Decision, Refusal> {
     match (record.phase, weights) {
         (Phase::Paused, None) => keep(why.clone(), record.clone().into_phase(Phase::Running, &why, now)),
+        (Phase::Running, None) if is_burning_in(record) => {
+            let mut next = record.clone().into_phase(Phase::Running, &why, now);
+            next.burnt_in = Some(Minute::of(now).plus(1));
+            keep(why, next)
+        }
+        (Phase::Running, None) if record.burnt_in.is_some() => refuse("the burn-in has ended already"),
         (Phase::Paused, Some(_)) => refuse("only a frozen rollout takes `weights`"),
         (Phase::Frozen, Some(Resume::Adopt)) => adopt(record, sight, why, now),
         (Phase::Frozen, Some(Resume::Restore)) => restore(record, sight, why, now),
@@ -133,6 +139,11 @@ fn resume(
         ),
         (phase, _) => refuse(format!("{} is {}, not paused or frozen", record.id(), phase.name())),
     }
+}
+
+/// Both groups run the same version until somebody says otherwise.
+fn is_burning_in(record: &Record) -> bool {
+    record.plan.rules.burn_in.seconds() > 0 && record.share() > Share::ZERO && record.burnt_in.is_none()
 }
 
 /// Goes on with the weights that the other hand wrote.
@@ -179,6 +190,9 @@ fn skip_ahead(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -
     }
     if record.phase == Phase::Frozen {
         return refuse("the weights were changed by somebody else: resume first");
+    }
+    if is_burning_in(record) {
+        return refuse("both groups still run the same version: deploy the new one and resume first");
     }
     if record.intent.is_some() {
         return refuse("a shift is under way: ask again after the next tick");
@@ -231,6 +245,7 @@ fn abort(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Dec
 mod tests {
     use super::super::fixture::*;
     use super::*;
+    use crate::units::Span;
 
     fn asked(record: &Record, order: Order, seen: f64) -> Result<Decision, Refusal> {
         let sight = Sight { share: Ok(share(seen)), healthy_targets: Some(Ok(3)) };
@@ -259,6 +274,18 @@ mod tests {
         let restored = asked(&frozen, Order::Resume(Some(Resume::Restore)), 30.0).unwrap();
         assert_eq!(restored.writes(), Some(share(5.0)));
         assert_eq!(restored.done().phase, Phase::Running);
+    }
+
+    #[test]
+    fn resume_ends_a_burn_in_once_and_is_refused_without_one() {
+        let burning = Record::on(0).planned(|plan| plan.rules.burn_in = Span::from_minutes(30));
+        let resumed = asked(&burning, Order::Resume(None), 5.0).unwrap();
+        let done = resumed.done();
+        assert_eq!((done.phase, done.since, resumed.writes()), (Phase::Running, at(30), None));
+        assert_eq!(done.burnt_in, Some(Minute::of(at(31))));
+        assert!(asked(done, Order::Resume(None), 5.0).unwrap_err().0.contains("ended already"));
+        assert!(asked(&Record::on(0), Order::Resume(None), 5.0).is_err());
+        assert!(asked(&burning, Order::Promote, 5.0).unwrap_err().0.contains("resume first"));
     }
 
     #[test]

@@ -101,6 +101,9 @@ fn observed(record: &Record, input: &Input<'_>, now: Timestamp) -> Record {
     // What convicted a canary stays on record until it is drained.
     let judgement = (record.phase != Phase::Draining).then_some(input.judgement);
     let mut next = record.ticked(Some(input.tick), judgement);
+    if !unread(input) {
+        next = next.with_thresholds(&input.judgement.thresholds);
+    }
     next.unread_since = unread(input).then(|| record.unread_since.unwrap_or(now));
     if let (Some(intent), Ok(share)) = (&record.intent, input.share)
         && !share.same_as(intent.share)
@@ -212,10 +215,21 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
             Move::Hold(format!("no whole minute at {} yet", record.share()))
         };
     }
-    if record.share() == Share::ZERO || !lasted(Some(record.since), record.plan.decide_within, now) {
-        return Move::Hold(why);
+    if let Reason::BurningIn { minutes_left } = judgement.reason {
+        return if minutes_left.is_some() {
+            Move::Hold(why)
+        } else {
+            Move::HoldAndPage(PageKind::BurntIn, why)
+        };
     }
-    let why = format!("still undecided after {}: {why}", record.plan.decide_within);
+    if record.share() == Share::ZERO || !lasted(Some(record.since), record.plan.rules.decide_within, now) {
+        return match judgement.reason {
+            Reason::SplitOff { .. } => Move::HoldAndPage(PageKind::SplitOff, why),
+            Reason::SuspectedOfSticky { .. } => Move::HoldAndPage(PageKind::Suspected, why),
+            _ => Move::Hold(why),
+        };
+    }
+    let why = format!("still undecided after {}: {why}", record.plan.rules.decide_within);
     if record.plan.mode == Mode::Observe {
         return Move::HoldAndPage(PageKind::Undecided, why);
     }
@@ -240,9 +254,14 @@ fn is_of_this_step(record: &Record, judgement: &Judgement) -> bool {
 fn forbidden(record: &Record, judgement: &Judgement) -> bool {
     let need = record.plan.rules.min_requests;
     let enough = |step: &StepProgress| step.canary_requests >= need && step.stable_requests >= need;
-    matches!(judgement.reason, Reason::HarmSuspected { .. })
-        || !is_of_this_step(record, judgement)
-        || !judgement.step.as_ref().is_some_and(enough)
+    let signs = matches!(
+        judgement.reason,
+        Reason::HarmSuspected { .. }
+            | Reason::SuspectedOfSticky { .. }
+            | Reason::CheckSilent { .. }
+            | Reason::SplitOff { .. }
+    );
+    signs || !is_of_this_step(record, judgement) || !judgement.step.as_ref().is_some_and(enough)
 }
 
 /// The next step up, or the end.
@@ -291,7 +310,7 @@ pub(super) fn drain(
 
 /// Up to a step, unless no canary target can take the traffic.
 pub(super) fn promote(
-    next: Record,
+    mut next: Record,
     step: usize,
     why: String,
     healthy_targets: Option<Result<u32, &str>>,
@@ -305,7 +324,9 @@ pub(super) fn promote(
             let next = next.paging_once(PageKind::NoHealthyTarget, &why, now);
             return keep(Action::Hold, why, next);
         }
-        Some(Ok(_)) => {}
+        Some(Ok(targets)) => {
+            next.canary_targets.get_or_insert(targets);
+        }
         Some(Err(unread)) => {
             let why = waits(&format!("the canary's target health was not read: {unread}"));
             return keep(Action::Hold, why.clone(), next.shift_failed(&why, now));
@@ -345,6 +366,8 @@ fn lasted(since: Option<Timestamp>, span: Span, now: Timestamp) -> bool {
 mod tests {
     use super::super::fixture::*;
     use super::*;
+    use crate::analysis::edge::Edge;
+    use crate::analysis::threshold::Threshold;
     use crate::rollout::record::Intent;
     use crate::units::Span;
 
@@ -617,7 +640,7 @@ mod tests {
     fn observe_mode_writes_nothing_follows_the_weights_and_pages_once() {
         let record = Record::on(0).planned(|plan| {
             plan.mode = Mode::Observe;
-            plan.decide_within = Span::from_minutes(10);
+            plan.rules.decide_within = Span::from_minutes(10);
         });
         for (seen, judgement) in [(5.0, harmful()), (5.0, healthy()), (40.0, undecided()), (5.0, undecided())]
         {
@@ -632,6 +655,61 @@ mod tests {
         let healthy_first = decided(&record, 5.0, &healthy(), 30);
         let then = decided(healthy_first.done(), 5.0, &harmful(), 31);
         assert_eq!(then.pages(), ["observed_healthy", "observed_harmful"]);
+    }
+
+    #[test]
+    fn a_burn_in_holds_pages_once_when_it_is_done_and_outlasts_decide_within() {
+        let burning = |left| judged(Verdict::Undecided, Reason::BurningIn { minutes_left: left });
+        let record = Record::on(0).planned(|plan| {
+            plan.rules.decide_within = Span::from_minutes(10);
+            plan.on_undecided = OnUndecided::Drain;
+        });
+        let early = decided(&record, 5.0, &burning(Some(3)), 8);
+        assert_eq!((early.action, early.pages().len()), (Action::Hold, 0));
+        let done = decided(&record, 5.0, &burning(None), 300);
+        assert_eq!((done.action, done.pages()), (Action::Hold, vec!["burnt_in"]));
+        assert_eq!(decided(done.done(), 5.0, &burning(None), 301).pages().len(), 1);
+    }
+
+    #[test]
+    fn a_wrong_split_and_sticky_suspicions_hold_page_once_and_forbid_going_up_without_proof() {
+        let split = Reason::SplitOff { expected: share(5.0), observed: share(2.0) };
+        let sticky = Reason::SuspectedOfSticky { check: "latency".into() };
+        for (reason, page) in [(split, "split_off"), (sticky, "suspected")] {
+            let judgement = judged(Verdict::Undecided, reason);
+            let record = Record::on(0).planned(|plan| {
+                plan.rules.decide_within = Span::from_minutes(10);
+                plan.on_undecided = OnUndecided::Promote;
+            });
+            let first = decided(&record, 5.0, &judgement, 8);
+            assert_eq!((first.action, first.pages()), (Action::Hold, vec![page]));
+            let second = decided(first.done(), 5.0, &judgement, 9);
+            assert_eq!(second.pages().len(), 1);
+            let late = decided(first.done(), 5.0, &judgement, 60);
+            assert_eq!((late.action, late.pages()), (Action::Hold, vec![page, "undecided"]));
+        }
+    }
+
+    #[test]
+    fn thresholds_are_stored_when_they_are_settled_and_stay() {
+        let threshold = |edge| Threshold { quantile: "p95".parse().unwrap(), edge: Edge(edge), samples: 900 };
+        let with = |edge| {
+            let mut judgement = undecided();
+            judgement.thresholds.insert("latency".into(), vec![threshold(edge)]);
+            judgement
+        };
+        let first = decided(&Record::test(), 0.0, &with(-20), 1);
+        assert_eq!(first.writes(), Some(share(5.0)));
+        assert_eq!(first.done().thresholds["latency"], [threshold(-20)]);
+        assert_eq!(first.done().canary_targets, Some(3));
+        let later = decided(first.done(), 5.0, &with(-10), 2);
+        assert_eq!(later.done().thresholds["latency"], [threshold(-20)]);
+        let unread = Judgement { thresholds: with(-20).thresholds, ..metrics_unread() };
+        assert!(decided(&Record::test(), 0.0, &unread, 1).done().thresholds.is_empty());
+        // While nothing is compared yet, the newest hour counts.
+        let waits = with_health(&Record::test(), Ok(share(0.0)), &with(-20), 1, Ok(0));
+        assert_eq!(waits.done().phase, Phase::Waiting);
+        assert_eq!(decided(waits.done(), 0.0, &with(-10), 9).done().thresholds["latency"], [threshold(-10)]);
     }
 
     #[test]

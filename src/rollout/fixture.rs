@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Input, decide};
 use super::effect::{Decision, Effects};
-use super::plan::{DECIDE_WITHIN, Mode, OnBlind, OnUndecided, Plan, STEPS_PERCENT, Sticky, Targets};
+use super::plan::{Mode, OnBlind, OnUndecided, Plan, STEPS_PERCENT, Sticky, Targets};
 use super::record::{Audit, Phase, Record, Shift};
 use crate::analysis::check::Rules;
 use crate::analysis::verdict::{Blast, Judgement, Reason, StepProgress, Verdict};
@@ -34,7 +34,6 @@ pub(super) fn plan() -> Plan {
             canary: arn("targetgroup/v2/2"),
         },
         steps: STEPS_PERCENT.map(share).to_vec(),
-        decide_within: DECIDE_WITHIN,
         on_undecided: OnUndecided::Hold,
         on_blind: OnBlind::Drain,
         mode: Mode::Drive,
@@ -77,6 +76,7 @@ pub(super) fn judged(verdict: Verdict, reason: Reason) -> Judgement {
         reason,
         log_e_harm: 0.0,
         checks: Vec::new(),
+        thresholds: crate::analysis::threshold::Thresholds::new(),
         step: None,
         blind_minutes: 0,
         blast: Blast::default(),

@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::check::Rules;
 use crate::units::{Share, Span};
 
-/// The longest a step may stay undecided before `on_undecided` applies.
-pub const DECIDE_WITHIN: Span = Span::from_minutes(240);
 /// The default steps, in percent: small enough to hurt few, few enough to end within an hour or two.
 pub const STEPS_PERCENT: [f64; 4] = [5.0, 25.0, 50.0, 100.0];
 /// Minutes of stable before the first shift that teach the base rates.
@@ -100,8 +98,6 @@ pub struct Plan {
     pub targets: Targets,
     /// The shares to walk through, rising. The last is 100 % unless the rollout is to end short of it.
     pub steps: Vec<Share>,
-    /// See [`DECIDE_WITHIN`].
-    pub decide_within: Span,
     /// See [`OnUndecided`].
     pub on_undecided: OnUndecided,
     /// See [`OnBlind`].

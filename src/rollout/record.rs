@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
+use crate::analysis::threshold::Thresholds;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::Row;
+use crate::analysis::{BurnIn, Conditions};
 use crate::units::{Minute, Share};
 
 /// Where a rollout stands.
@@ -110,6 +112,12 @@ pub enum PageKind {
     ObservedHarmful,
     /// The canary is healthy, and the plan says to write nothing.
     ObservedHealthy,
+    /// The canary gets another part of the traffic than the weights say.
+    SplitOff,
+    /// The canary looks harmful, and clients are sticky, so that it may be the clients.
+    Suspected,
+    /// The burn-in is done; the new version may come.
+    BurntIn,
     /// The next step waits for a canary target to become healthy.
     NoHealthyTarget,
     /// The rollout ended well.
@@ -179,6 +187,15 @@ pub struct Record {
     pub outbox: Vec<Page>,
     /// Conditions paged on this step, so that each is paged once.
     pub paged: Vec<PageKind>,
+    /// Thresholds of distributions, settled before the first shift.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+    /// Healthy targets of the canary group at the first shift.
+    #[serde(default)]
+    pub canary_targets: Option<u32>,
+    /// When the burn-in ended: the new version is in the canary group from this minute on.
+    #[serde(default)]
+    pub burnt_in: Option<Minute>,
     /// What the last tick found.
     pub last: Option<Judgement>,
 }
@@ -204,6 +221,9 @@ impl Record {
             last_tick: None,
             outbox: Vec::new(),
             paged: Vec::new(),
+            thresholds: Thresholds::new(),
+            canary_targets: None,
+            burnt_in: None,
             last: None,
         }
     }
@@ -218,6 +238,26 @@ impl Record {
     #[must_use]
     pub fn needs_ticks(&self) -> bool {
         !self.phase.is_terminal() || !self.outbox.is_empty()
+    }
+
+    /// The canary has had a share, so that there is something to compare.
+    #[must_use]
+    pub fn has_compared(&self) -> bool {
+        self.shifts.iter().any(|shift| shift.share > Share::ZERO)
+    }
+
+    /// What the judge must know beside rules and window. Thresholds count once there is something to compare:
+    /// until then they are learnt anew from the newest hour.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        let settled = self.thresholds.clone();
+        Conditions {
+            sticky: self.sticky,
+            unread: None,
+            thresholds: if self.has_compared() { settled } else { Thresholds::new() },
+            burn_in: self.burnt_in.map_or(BurnIn::Open, BurnIn::Ended),
+            canary_targets: self.canary_targets.map(u64::from),
+        }
     }
 
     /// The share that should stand now.
@@ -256,6 +296,9 @@ pub struct LogEntry {
     /// What the judge said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<Judgement>,
+    /// What the judge had to know beside the plan's rules and the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Conditions>,
     /// What the judge saw: the whole window where something changed, the newest minutes else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::record::{Intent, Page, PageKind, Phase, Record, Severity, Shift};
+use crate::analysis::threshold::Thresholds;
 use crate::analysis::verdict::Judgement;
 use crate::units::{Minute, Share};
 
@@ -24,6 +25,9 @@ impl PageKind {
             Self::Undecided => "undecided",
             Self::ObservedHarmful => "observed_harmful",
             Self::ObservedHealthy => "observed_healthy",
+            Self::SplitOff => "split_off",
+            Self::Suspected => "suspected",
+            Self::BurntIn => "burnt_in",
             Self::NoHealthyTarget => "no_healthy_target",
             Self::Promoted => "promoted",
         }
@@ -36,9 +40,14 @@ impl PageKind {
             Self::Drained | Self::DrainFailed | Self::DrainBlocked | Self::ObservedHarmful => {
                 Severity::Critical
             }
-            Self::ShiftFailed | Self::Frozen | Self::Blind | Self::Undecided | Self::NoHealthyTarget => {
-                Severity::Warning
-            }
+            Self::ShiftFailed
+            | Self::Frozen
+            | Self::Blind
+            | Self::Undecided
+            | Self::SplitOff
+            | Self::Suspected
+            | Self::BurntIn
+            | Self::NoHealthyTarget => Severity::Warning,
             Self::Promoted | Self::ObservedHealthy => Severity::Info,
         }
     }
@@ -51,6 +60,19 @@ impl Record {
         next.last_tick = tick.or(self.last_tick);
         next.last = judgement.cloned().or_else(|| self.last.clone());
         next
+    }
+
+    /// With thresholds that are settled. Once the canary has had a share they stay: what is judged by them must
+    /// not move them. Before, the newest hour counts.
+    pub(super) fn with_thresholds(mut self, settled: &Thresholds) -> Self {
+        let compared = self.has_compared();
+        for (check, thresholds) in settled {
+            let stored = self.thresholds.entry(check.clone()).or_default();
+            if stored.is_empty() || !compared {
+                stored.clone_from(thresholds);
+            }
+        }
+        self
     }
 
     /// In another phase, from now on and for this reason.

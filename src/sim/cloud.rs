@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::alb::{Flow, Rule};
 use super::cloudwatch::{CloudWatch, Counts, Publication};
 use super::faults::{Call, Fate, Fault, Journal, Operation, failure};
-use crate::analysis::window::{Distribution, Row};
+use crate::analysis::check::DistributionCheck;
+use crate::analysis::window::Row;
 use crate::ports::{
-    Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore, Split,
-    TrafficRouter,
+    Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore, Series,
+    Split, TrafficRouter,
 };
 use crate::rollout::effect::Write;
 use crate::rollout::plan::Targets;
@@ -47,7 +48,11 @@ impl State {
     }
 
     fn read_minutes(&self, request: &MetricRequest, partial: bool) -> MetricRead {
-        let read = |group: &str, minute| self.metrics.read(group, minute, self.now);
+        let edges = request.series.iter().find_map(|series| match series {
+            Series::Latency { edges } => Some(edges.as_slice()),
+            _ => None,
+        });
+        let read = |group: &str, minute| self.metrics.read(group, minute, edges, self.now);
         let minutes = (0..request.until.since(request.from)).map(|at| request.from.plus(at));
         let rows = minutes.map(|minute| Row {
             minute,
@@ -147,10 +152,10 @@ impl Cloud {
         self.state().metrics.delay(group, minute, seconds);
     }
 
-    /// A group's response times in one minute, as soon as they were counted.
+    /// A group's response times in one minute, bin by bin, as soon as they were counted.
     #[must_use]
-    pub fn latency(&self, group: &str, minute: Minute) -> Option<Distribution> {
-        self.state().metrics.latency(group, minute)
+    pub fn latency_bins(&self, group: &str, minute: Minute) -> BTreeMap<i32, u64> {
+        self.state().metrics.latency_bins(group, minute)
     }
 
     /// Lets one second of traffic pass through a rule and answers the parts of it that reached the two
@@ -204,7 +209,8 @@ impl Cloud {
     #[must_use]
     pub fn row(&self, targets: &Targets, minute: Minute, share: Share) -> Row {
         let state = self.state();
-        let read = |group: &str| state.metrics.read(group, minute, state.now);
+        let edges = crate::analysis::edges(&DistributionCheck::latency(), None);
+        let read = |group: &str| state.metrics.read(group, minute, Some(&edges), state.now);
         Row { minute, share, stable: read(&targets.stable), canary: read(&targets.canary) }
     }
 

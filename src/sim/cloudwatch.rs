@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::analysis::edge::Edge;
 use crate::analysis::window::{ArmCounts, Distribution};
 use crate::units::Minute;
 
@@ -67,14 +68,21 @@ impl CloudWatch {
     }
 
     /// What a reader at `now` gets of a minute.
-    pub(super) fn read(&self, group: &str, minute: Minute, now: Timestamp) -> Option<ArmCounts> {
+    pub(super) fn read(
+        &self,
+        group: &str,
+        minute: Minute,
+        edges: Option<&[Edge]>,
+        now: Timestamp,
+    ) -> Option<ArmCounts> {
         let key = (group.to_owned(), minute);
         let counts = self.counts.get(&key)?;
         let extra = self.late.get(&key).copied().unwrap_or(0);
         let age = now.duration_since(minute.plus(1).start());
         let older_than = |seconds: i64| age >= SignedDuration::from_secs(seconds);
         if older_than(self.publication.whole_after_s + extra) {
-            Some(published(counts.requests, counts.answers))
+            let latency = edges.and_then(|edges| distribution(&counts.latency_bins, edges));
+            Some(ArmCounts { latency, ..published(counts.requests, counts.answers) })
         } else if extra == 0 && older_than(self.publication.partial_after_s) {
             // Two of three nodes have reported their requests, and one of them its answers.
             Some(published(counts.requests * 2 / 3, counts.answers.map(|answers| answers / 3)))
@@ -83,19 +91,18 @@ impl CloudWatch {
         }
     }
 
-    /// The response times of a minute as `TC(:edge)` would count them, at every edge that any sample is
-    /// near.
-    pub(super) fn latency(&self, group: &str, minute: Minute) -> Option<Distribution> {
-        let bins = &self.counts.get(&(group.to_owned(), minute))?.latency_bins;
-        let (first, last) = (*bins.first_key_value()?.0, *bins.last_key_value()?.0);
-        let mut below = 0;
-        let le = (first..=last + 1).map(|edge| {
-            below += bins.get(&(edge - 1)).copied().unwrap_or(0);
-            (edge, below)
-        });
-        let le: BTreeMap<i32, u64> = le.collect();
-        Some(Distribution { count: below, le })
+    /// Response times of a minute, bin by bin, as soon as they were counted.
+    pub(super) fn latency_bins(&self, group: &str, minute: Minute) -> BTreeMap<i32, u64> {
+        let counts = self.counts.get(&(group.to_owned(), minute));
+        counts.map(|counts| counts.latency_bins.clone()).unwrap_or_default()
     }
+}
+
+/// What `SampleCount` and `TC(:edge)` give; nothing without samples.
+fn distribution(bins: &BTreeMap<i32, u64>, edges: &[Edge]) -> Option<Distribution> {
+    let count: u64 = bins.values().sum();
+    let below = |edge: &Edge| (edge.0, bins.range(..edge.0).map(|(_, samples)| samples).sum());
+    (count > 0).then(|| Distribution { count, le: edges.iter().map(below).collect() })
 }
 
 /// Only `RequestCount` has zeros.
@@ -107,6 +114,8 @@ fn published(requests: u64, answers: [u64; 4]) -> ArmCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const EDGES: [Edge; 3] = [Edge(-25), Edge(-24), Edge(-20)];
 
     fn minute() -> Minute {
         "2026-03-01T10:00:00Z".parse().unwrap()
@@ -120,7 +129,12 @@ mod tests {
     }
 
     fn read(metrics: &CloudWatch, seconds_after: i64) -> Option<ArmCounts> {
-        metrics.read("g", minute(), minute().plus(1).start() + SignedDuration::from_secs(seconds_after))
+        metrics.read(
+            "g",
+            minute(),
+            Some(&EDGES),
+            minute().plus(1).start() + SignedDuration::from_secs(seconds_after),
+        )
     }
 
     #[test]
@@ -139,9 +153,9 @@ mod tests {
         let whole = read(&metrics, 125).unwrap();
         assert_eq!((whole.http_4xx, whole.http_5xx), (None, Some(3)));
         metrics.add("idle", minute(), &Counts::default());
-        let idle = metrics.read("idle", minute(), minute().plus(5).start()).unwrap();
+        let idle = metrics.read("idle", minute(), Some(&EDGES), minute().plus(5).start()).unwrap();
         assert_eq!(idle, ArmCounts::default());
-        assert_eq!(metrics.read("unknown", minute(), minute().plus(5).start()), None);
+        assert_eq!(metrics.read("unknown", minute(), None, minute().plus(5).start()), None);
     }
 
     #[test]
@@ -153,9 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn response_times_are_cumulative_counts_below_the_edges() {
-        let latency = cloudwatch().latency("g", minute()).unwrap();
+    fn response_times_are_cumulative_counts_below_the_edges_asked_for() {
+        let metrics = cloudwatch();
+        let latency = read(&metrics, 125).unwrap().latency.unwrap();
         assert_eq!(latency.count, 99);
-        assert_eq!(latency.le, BTreeMap::from([(-25, 0), (-24, 50), (-23, 50), (-22, 99)]));
+        assert_eq!(latency.le, BTreeMap::from([(-25, 0), (-24, 50), (-20, 99)]));
+        assert_eq!(read(&metrics, 65).unwrap().latency, None);
     }
 }

@@ -194,23 +194,17 @@ impl Traffic {
             Arm::Stable => &targets.stable,
             Arm::Canary => &targets.canary,
         };
-        let read = minutes.filter_map(|at| cloud.latency(group, from.plus(at)));
-        let (mut count, mut above) = (0, std::collections::BTreeMap::new());
-        for minute in read {
-            count += minute.count;
-            let mut below = 0;
-            for (edge, sum) in minute.le {
-                *above.entry(edge).or_insert(0) += sum - below;
-                below = sum;
-            }
+        let mut bins = std::collections::BTreeMap::new();
+        for (bin, samples) in minutes.flat_map(|at| cloud.latency_bins(group, from.plus(at))) {
+            *bins.entry(bin).or_insert(0) += samples;
         }
+        let wanted = (bins.values().sum::<u64>() as f64 * q).ceil() as u64;
         let mut sum = 0;
-        let wanted = (count as f64 * q).ceil() as u64;
-        let edge = above.into_iter().find(|(_, samples)| {
+        let bin = bins.into_iter().find(|(_, samples)| {
             sum += samples;
             sum >= wanted
         });
-        edge.map_or(0.0, |(edge, _)| BIN_BASE.powi(edge))
+        bin.map_or(0.0, |(bin, _)| BIN_BASE.powi(bin + 1))
     }
 }
 

@@ -45,7 +45,7 @@ fn each_of_many_rollouts_goes_its_own_way_in_one_tick() {
         let rule = add_rule(&world, priority, &stable, &canary);
         world.start(&json!({
             "rollout": id, "listener_rule": rule, "stable": world.group(&stable),
-            "canary": world.group(&canary), "bake": "3m", "min_requests": 200,
+            "canary": world.group(&canary), "bake": "3m", "min_requests": 200, "checks": { "errors": {} },
         }));
         rules.push(rule);
     }

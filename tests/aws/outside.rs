@@ -212,7 +212,7 @@ impl World {
         self.log_of(ROLLOUT)
     }
 
-    /// A rollout's decision log, oldest first.
+    /// A rollout's decision log, oldest first; rows that lie in items of their own are left out.
     pub(crate) fn log_of(&self, rollout: &str) -> Vec<Value> {
         let mut request = json!({
             "TableName": TABLE,
@@ -223,7 +223,11 @@ impl World {
         loop {
             let page = self.dynamodb("Query", &request);
             let items = page["Items"].as_array().expect("items");
-            entries.extend(items.iter().filter(|item| item["sk"]["S"] != json!("record")).map(body));
+            let is_entry = |item: &&Value| {
+                let key = item["sk"]["S"].as_str().expect("a key");
+                key.starts_with("log#") && !key.contains("#part")
+            };
+            entries.extend(items.iter().filter(is_entry).map(body));
             match &page["LastEvaluatedKey"] {
                 Value::Null => break,
                 key => request["ExclusiveStartKey"] = key.clone(),

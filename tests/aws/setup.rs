@@ -1,6 +1,7 @@
-//! What every test needs and none should have to ask for: the endpoint's Python environment and the
-//! `bootstrap` binary, made once and kept in the target directory.
+//! What every test needs and none should have to ask for: the endpoint's Python environment and the binaries
+//! that talk to AWS, made once and kept in the target directory.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write as _};
@@ -17,12 +18,18 @@ pub(crate) struct Tools {
     pub(crate) python: PathBuf,
     /// The Lambda function.
     pub(crate) bootstrap: PathBuf,
+    /// `canary-gate` with CloudWatch.
+    pub(crate) command_line: PathBuf,
 }
 
 /// The tools, made by the first test that asks.
 pub(crate) fn tools() -> &'static Tools {
     static TOOLS: OnceLock<Result<Tools, String>> = OnceLock::new();
-    let made = TOOLS.get_or_init(|| Ok(Tools { python: python()?.to_owned(), bootstrap: bootstrap()? }));
+    let made = TOOLS.get_or_init(|| {
+        let python = python()?.to_owned();
+        let (bootstrap, command_line) = binaries()?;
+        Ok(Tools { python, bootstrap, command_line })
+    });
     made.as_ref().unwrap_or_else(|problem| panic!("the tests can't be set up: {problem}"))
 }
 
@@ -105,16 +112,29 @@ fn environment() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// The function, built as the tests are but with the AWS SDK, in a target directory of its own: cargo may
-/// hold the lock of the usual one. `CANARY_GATE_BOOTSTRAP` names a binary to test instead.
-fn bootstrap() -> Result<PathBuf, String> {
-    if let Some(given) = std::env::var_os("CANARY_GATE_BOOTSTRAP") {
-        return Ok(given.into());
+/// `bootstrap` and `canary-gate`. `CANARY_GATE_BOOTSTRAP` and `CANARY_GATE_COMMAND_LINE` name binaries to test
+/// instead; nothing is built if both do.
+fn binaries() -> Result<(PathBuf, PathBuf), String> {
+    let given = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let (bootstrap, command_line) = (given("CANARY_GATE_BOOTSTRAP"), given("CANARY_GATE_COMMAND_LINE"));
+    if let (Some(bootstrap), Some(command_line)) = (&bootstrap, &command_line) {
+        return Ok((bootstrap.clone(), command_line.clone()));
     }
-    say("building bootstrap (some minutes the first time, for the AWS SDK)");
+    let mut built = build()?;
+    let mut one = |given: Option<PathBuf>, name: &str| {
+        given.or_else(|| built.remove(name)).ok_or_else(|| format!("cargo named no executable {name}"))
+    };
+    Ok((one(bootstrap, "bootstrap")?, one(command_line, "canary-gate")?))
+}
+
+/// Both, built as the tests are but with the AWS SDK, in a target directory of their own: cargo may hold the
+/// lock of the usual one. One build with one set of features, so that they share the library.
+fn build() -> Result<HashMap<String, PathBuf>, String> {
+    say("building bootstrap and canary-gate (some minutes the first time, for the AWS SDK)");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut build = Command::new(cargo)
-        .args(["build", "--locked", "--no-default-features", "--features", "aws", "--bin", "bootstrap"])
+        .args(["build", "--locked", "--no-default-features", "--features", "aws cli"])
+        .args(["--bin", "bootstrap", "--bin", "canary-gate"])
         .arg("--message-format=json-render-diagnostics")
         .arg("--target-dir")
         .arg(target().join("wire"))
@@ -124,18 +144,18 @@ fn bootstrap() -> Result<PathBuf, String> {
         .spawn()
         .map_err(|error| format!("cargo can't be started: {error}"))?;
     let messages = BufReader::new(build.stdout.take().expect("it is piped"));
-    let built = messages.lines().map_while(Result::ok).filter_map(|line| executable(&line)).last();
+    let built = messages.lines().map_while(Result::ok).filter_map(|line| executable(&line)).collect();
     let status = build.wait().map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err("bootstrap does not build; cargo's messages are above".to_owned());
+        return Err("they do not build; cargo's messages are above".to_owned());
     }
-    built.ok_or_else(|| "cargo named no executable".to_owned())
+    Ok(built)
 }
 
-/// The executable that one of cargo's messages names.
-fn executable(line: &str) -> Option<PathBuf> {
+/// The executable that one of cargo's messages names, by its target.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
-    message["executable"].as_str().map(PathBuf::from)
+    Some((message["target"]["name"].as_str()?.to_owned(), message["executable"].as_str()?.into()))
 }
 
 #[test]

@@ -28,10 +28,35 @@ pub(crate) struct Minute {
     pub(crate) canary: Option<Counts>,
 }
 
+/// One minute of a metric beside the counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) metric: Metric,
+    /// One of the endpoint's value forms, such as `{"bins":{"-24":40}}` or `{"sum":7,"count":7}`.
+    pub(crate) form: Value,
+}
+
+/// Whose metric it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Metric {
+    /// The load balancer's response times of a group, by its name.
+    Latency(&'static str),
+    /// The application's own, in [`NAMESPACE`], with these dimensions.
+    Own(&'static str, Value),
+}
+
+/// Where metrics of the application's own are.
+pub(crate) const NAMESPACE: &str = "Shop";
+
 /// Where the counts come from.
 pub(crate) trait Traffic {
     /// The counts of a minute in which the canary has `share` percent.
     fn at(&self, minute: i64, share: f64) -> Minute;
+
+    /// What else is published of that minute: latency, and metrics of the application's own.
+    fn points(&self, _minute: i64, _share: f64) -> Vec<Point> {
+        Vec::new()
+    }
 }
 
 /// Requests at an even pace, each with its own luck, the same luck in every run.
@@ -59,7 +84,7 @@ impl Generated {
 }
 
 /// A number from 0 to 1 that looks like chance (SplitMix64).
-fn luck(seed: u64) -> f64 {
+pub(crate) fn luck(seed: u64) -> f64 {
     let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

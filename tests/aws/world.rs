@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, TABLE};
 use crate::outside::{Call, percent_encoded};
-use crate::traffic::{Counts, Generated, Minute, Traffic};
+use crate::traffic::{Counts, Generated, Metric, Minute, NAMESPACE, Point, Traffic};
 
 /// Minutes younger than this are not looked at.
 pub(crate) const WATERMARK_MINUTES: i64 = 2;
@@ -115,7 +115,8 @@ impl World {
         (self.start + SignedDuration::from_mins(minute)).to_string()
     }
 
-    /// A plan that ends soon: three minutes of bake a step.
+    /// A plan that ends soon: three minutes of bake a step. It looks at errors alone, for most stories
+    /// publish nothing else; `checks` has the others.
     pub(crate) fn plan(&self, changes: Value) -> Value {
         let plan = json!({
             "rollout": ROLLOUT,
@@ -124,6 +125,7 @@ impl World {
             "canary": self.group("canary"),
             "bake": "3m",
             "min_requests": 200,
+            "checks": { "errors": {} },
         });
         with(plan, changes)
     }
@@ -192,13 +194,41 @@ impl World {
         self.endpoint.post("metrics", &json!(self.points(minute, group, counts)));
     }
 
-    /// The points of one group: requests whenever there is one, and each class that is not zero.
-    fn points(&self, minute: i64, group: &str, counts: &Counts) -> Vec<Value> {
+    /// Publishes latency, and what the application would.
+    pub(crate) fn publish_points(&self, minute: i64, points: &[Point]) {
+        let point = |Point { metric, form }: &Point| {
+            let (namespace, name, dimensions) = match metric {
+                Metric::Latency(group) => {
+                    ("AWS/ApplicationELB", "TargetResponseTime", self.dimensions(group))
+                }
+                Metric::Own(name, dimensions) => (NAMESPACE, *name, dimensions.clone()),
+            };
+            let of = json!({
+                "namespace": namespace, "name": name, "dimensions": dimensions, "minute": self.minute(minute),
+            });
+            with(of, form.clone())
+        };
+        self.endpoint.post("metrics", &points.iter().map(point).collect());
+    }
+
+    /// Publishes all that there is of one minute.
+    pub(crate) fn publish_all(&self, minute: i64, share: f64, traffic: &dyn Traffic) {
+        self.publish(minute, &traffic.at(minute, share));
+        self.publish_points(minute, &traffic.points(minute, share));
+    }
+
+    /// The dimensions of a group, as the load balancer publishes them.
+    fn dimensions(&self, group: &str) -> Value {
         let after = |arn: &str, word: &str| arn.split_once(word).expect("an ARN").1.to_owned();
-        let dimensions = json!({
+        json!({
             "LoadBalancer": after(self.scene["load_balancer_arn"].as_str().expect("an ARN"), "loadbalancer/"),
             "TargetGroup": format!("targetgroup/{}", after(self.group(group), "targetgroup/")),
-        });
+        })
+    }
+
+    /// The points of one group: requests whenever there is one, and each class that is not zero.
+    fn points(&self, minute: i64, group: &str, counts: &Counts) -> Vec<Value> {
+        let dimensions = self.dimensions(group);
         let classes = (2..).zip(counts.classes);
         let named = classes.map(|(class, count)| (format!("HTTPCode_Target_{class}XX_Count"), count));
         std::iter::once(("RequestCount".to_owned(), counts.requests))
@@ -222,7 +252,7 @@ impl World {
     fn live_and_see(&self, minute: i64, traffic: &dyn Traffic) -> (Value, f64) {
         let report = self.tick(minute);
         let share = self.rule().share(self);
-        self.publish(minute, &traffic.at(minute, share));
+        self.publish_all(minute, share, traffic);
         (report, share)
     }
 

@@ -216,6 +216,25 @@ def counts_at_bin_edges_are_exact():
 
 
 @check
+def latency_and_own_metrics_are_counted_alike():
+    group = {"LoadBalancer": "app/shop/1", "TargetGroup": "targetgroup/canary/2"}
+    for metric in ({"namespace": "AWS/ApplicationELB", "name": "TargetResponseTime", "dimensions": group},
+                   {"namespace": "Shop", "name": "Speed", "dimensions": {"Version": "v42"}}):
+        publish({**metric, "values": [0.1, 1.1**-20, 1.1**-20 * 1.05, 0.2], "counts": [4, 2, 1, 3]}, {**metric, "bins": {"-24": 40, "-20": 2}, "minute": rfc(1)})
+
+        def told(stat):
+            return ask_one(metric["name"], stat, namespace=metric["namespace"], dimensions=metric["dimensions"])
+
+        low, high = f"{1.1**-20:.10f}", f"{1.1**-19:.10f}"
+        assert told("SampleCount") == {0: 10.0, 1: 42.0}, told("SampleCount")
+        for stat, first, second in ((f"TC(:{low})", 4, 40), (f"TC({low}:)", 6, 2), (f"TC({low}:{high})", 3, 2), ("TC(:0.0000000001)", 0, 0), ("TC(:2000)", 10, 42),
+                                    (f"TC(:{1.1**-20 * 1.05:.10f})", 5.5, 41)):
+            got = told(stat)
+            assert abs(got[0] - first) < 1e-6 and abs(got[1] - second) < 1e-6, (stat, got)
+        assert told("p99")[0] <= 0.2 and told("p10")[0] >= 0.1, "clipped to what there was"
+
+
+@check
 def bins_may_hold_zero_and_a_known_range():
     publish({"name": "n", "bins": {"zero": 3, "0": 1}, "sum": 1.05, "max": 1.05})
     near(ask_one("n", "TC(:0.5)")[0], 3)

@@ -42,3 +42,33 @@ fn the_schema_is_a_json_schema() {
     assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"));
     assert!(schema["properties"]["listener_rule"].is_object());
 }
+
+#[test]
+fn a_plan_with_a_check_of_every_kind_is_ok() {
+    let metric = "{namespace: Shop, metric: Faults, stable: {Version: v41}, canary: {Version: v42}}";
+    let checks = format!(
+        "burn_in: 60m\nchecks:\n  errors: {{slo: 1.5%}}\n  \
+         latency: {{slower_than: 400ms, tolerate: 50ms}}\n  \
+         faults: {{ratio: {{bad: {metric}, total: {metric}}}}}\n  \
+         speed: {{values: {metric}, worse: lower}}\n  tone: {{classes: {}}}\n",
+        metric.replacen('{', "{dimension: Label, values: [good, bad], ", 1)
+    );
+    let output = run_with(&["check", "-"], &(checks + &targets()));
+    assert_eq!(status(&output), 0, "{}", err(&output));
+}
+
+#[test]
+fn every_problem_of_every_check_is_told_with_what_was_probably_meant() {
+    let checks = "checks:\n  latancy: {}\n  errors: {slo: 20%}\n  tone: {clases: {}}\n  mood: {values: {}}\n";
+    let output = run_with(&["check", "-"], &(checks.to_owned() + &targets()));
+    assert_eq!(status(&output), 65);
+    for said in [
+        "checks.latancy: `{}` is not a known check; did you mean latency?",
+        "checks.errors.slo: `20%` must be less than abort_above (10%)",
+        "checks.tone.clases: `{}` is not a known key; did you mean classes?",
+        "checks.mood.values.namespace: is missing",
+        "checks.mood.values.canary: is missing",
+    ] {
+        assert!(err(&output).contains(said), "{said} is missing in {}", err(&output));
+    }
+}

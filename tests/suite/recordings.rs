@@ -27,17 +27,14 @@ fn plan(case: &Value, first: &Value) -> Value {
 }
 
 #[test]
-fn healthy_traffic_is_never_drained_and_errors_are_found() {
+fn healthy_traffic_is_never_drained_and_faults_are_found() {
     let Some(folder) = folder() else { return };
     let truth: Value =
         serde_json::from_str(&std::fs::read_to_string(folder.join("truth.json")).unwrap()).unwrap();
     let mut wrong = Vec::new();
     let mut judged = 0;
     for case in truth["cases"].as_array().unwrap() {
-        let (verdict, metric) = (&case["truth"]["verdict"], &case["truth"]["metric"]);
-        if *verdict == "bad" && *metric != "5xx" {
-            continue; // Latency is not judged yet.
-        }
+        let verdict = &case["truth"]["verdict"];
         judged += 1;
         let name = case["file"].as_str().unwrap();
         let path = folder.join(name);
@@ -56,7 +53,8 @@ fn healthy_traffic_is_never_drained_and_errors_are_found() {
         let fault = case["truth"]["from_minute"].as_i64().unwrap_or(0);
         let right = match verdict.as_str().unwrap() {
             "healthy" => outcome != "drained",
-            "bad" => outcome == "drained" && minutes(&first["minute"], &summary["minute"]) >= fault,
+            "bad" if outcome == "drained" => minutes(&first["minute"], &summary["minute"]) >= fault,
+            "bad" => outcome == "undecided" && may_stay_undecided(case, fault),
             _ => outcome != "promotable",
         };
         if !right {
@@ -65,6 +63,14 @@ fn healthy_traffic_is_never_drained_and_errors_are_found() {
     }
     assert!(judged >= 10, "only {judged} cases found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A fault that the load balancer does not show, or one that is over before `convict_minutes` are: each minute
+/// may add so little to the evidence that no fewer convict, and stakes have shrunk in the healthy minutes before.
+fn may_stay_undecided(case: &Value, fault: i64) -> bool {
+    let convict_minutes = case["plan"]["convict_minutes"].as_i64().unwrap_or(3);
+    let short = case["minutes"].as_i64().is_some_and(|minutes| minutes - fault <= convict_minutes);
+    short || case["visible_at_front"] == false
 }
 
 fn minutes(from: &Value, to: &Value) -> i64 {

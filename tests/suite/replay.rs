@@ -83,7 +83,7 @@ fn a_line_has_the_fields_that_were_promised() {
         (&json!({"bad": 0, "total": 400}), &json!({"bad": 12, "total": 3600}))
     );
     let keys: Vec<&String> = summary.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["canary_requests", "check", "excess_bad", "minute", "outcome", "reason"]);
+    assert_eq!(keys, ["canary_requests", "check", "code", "excess_bad", "minute", "outcome", "reason"]);
 }
 
 #[test]

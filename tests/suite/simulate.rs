@@ -119,11 +119,14 @@ fn a_noisy_cloud_delays_a_healthy_canary_and_nothing_else() {
 }
 
 #[test]
-fn the_latency_story_says_that_latency_is_not_judged() {
-    let output = run(&["simulate", "--scenario", "latency"]);
-    let text = out(&output).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("Latency is not judged by this version"), "{text}");
-    assert!(text.contains("was promoted"), "{text}");
+fn a_canary_that_gets_slower_is_drained_though_it_fails_nothing() {
+    each_seed("latency", |minutes, summary| {
+        assert_eq!(summary["phase"], "drained");
+        assert_eq!(shares(minutes), [5.0, 0.0]);
+        assert!((4..=12).contains(&delay(summary)), "after {} minutes", delay(summary));
+        let page = &pages(minutes)[0];
+        assert!(page.to_string().contains("latency p"), "{page}");
+    });
 }
 
 #[test]

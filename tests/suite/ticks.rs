@@ -338,6 +338,41 @@ fn the_decision_log_has_what_it_takes_to_judge_again() {
     let entry = world.cloud.log_entries().pop().unwrap();
     let window = entry.rows.into_iter().collect();
     let rules = world.record().plan.rules;
-    let again = canary_gate::analysis::judge(&window, &rules, &canary_gate::analysis::Conditions::default());
+    let conditions = entry.conditions.expect("the conditions are in the log");
+    assert!(conditions.canary_targets.is_some());
+    let again = canary_gate::analysis::judge(&window, &rules, &conditions);
     assert_eq!(Some(again), entry.judgement);
+}
+
+#[test]
+fn a_slower_canary_is_drained_by_thresholds_that_were_learnt_before_the_first_shift() {
+    let mut world = World::timed_with(&json!({}));
+    world.ticks(6);
+    let edges = |world: &World| -> Vec<i32> {
+        world.record().thresholds["latency"].iter().map(|threshold| threshold.edge.0).collect()
+    };
+    assert_eq!(edges(&world), [-24, -16, -7]);
+    world.slower_bins = Some(3);
+    let report = world.until("drain", 15);
+    assert_eq!(report["judgement"]["reason"]["check"], "latency");
+    assert_eq!(edges(&world), [-24, -16, -7]);
+    let entry = world.cloud.log_entries().pop().unwrap();
+    let conditions = entry.conditions.unwrap();
+    assert_eq!(conditions.thresholds, world.record().thresholds);
+    let window = entry.rows.into_iter().collect();
+    let again = canary_gate::analysis::judge(&window, &world.record().plan.rules, &conditions);
+    assert_eq!(Some(again), entry.judgement);
+}
+
+#[test]
+fn a_burn_in_waits_for_the_word_that_the_new_version_is_there_and_then_judges_it() {
+    let mut world = World::timed_with(&json!({ "burn_in": "20m", "bake": "5m" }));
+    let reports = world.ticks(40);
+    assert!(reports[1..].iter().all(|report| report["decision"] == "hold"), "{reports:?}");
+    assert_eq!(world.pages(), ["[warning] checkout-v42: burn-in done, deploy the new version"]);
+    world.command(&json!({ "command": "resume", "rollout": ROLLOUT })).unwrap();
+    let promoted = world.until("promote", 30);
+    assert_eq!(world.share(), percent(25.0), "{promoted}");
+    world.slower_bins = Some(3);
+    world.until("drain", 20);
 }

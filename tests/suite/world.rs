@@ -1,6 +1,8 @@
 //! A cloud with one listener rule, and a clock that goes from tick to tick. Traffic is not random here: both
 //! arms fail so many of a thousand requests, in every minute.
 
+use std::collections::BTreeMap;
+
 use canary_gate::handler::{HandlerError, Options, handle};
 use canary_gate::rollout::plan::Targets;
 use canary_gate::rollout::record::Record;
@@ -22,12 +24,18 @@ pub(crate) struct World {
     pub(crate) minute: Minute,
     /// Errors of a thousand requests: stable's and the canary's.
     pub(crate) per_mille: [f64; 2],
+    /// By how many bins (of 10 %) the canary is slower than stable; `None` if no response times are published.
+    pub(crate) slower_bins: Option<i32>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl World {
     /// An hour of stable's traffic, and no rollout.
     pub(crate) fn quiet() -> Self {
+        Self::quiet_with(None)
+    }
+
+    fn quiet_with(slower_bins: Option<i32>) -> Self {
         let minute: Minute = "2026-03-01T10:00:00Z".parse().unwrap();
         let text = |key: &str| default_plan()[key].as_str().unwrap().to_owned();
         let targets =
@@ -37,6 +45,7 @@ impl World {
             options: options(),
             minute,
             per_mille: [3.0, 3.0],
+            slower_bins,
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
             targets,
         };
@@ -55,6 +64,14 @@ impl World {
     /// The same, with some keys of the plan set.
     pub(crate) fn started_with(keys: &Value) -> Self {
         let world = Self::quiet();
+        world.start(keys);
+        world.calls();
+        world
+    }
+
+    /// The same, with response times; the canary's are stable's.
+    pub(crate) fn timed_with(keys: &Value) -> Self {
+        let world = Self::quiet_with(Some(0));
         world.start(keys);
         world.calls();
         world
@@ -109,7 +126,10 @@ impl World {
             let failed = (up_to(so_far + 1.0) - up_to(so_far)) as u64;
             let requests = requests as u64;
             let answers = [requests - failed, 0, 0, failed];
-            self.cloud.count(group, minute, &Counts { requests, answers, ..Counts::default() });
+            let slower =
+                if group == &self.targets.canary { self.slower_bins } else { self.slower_bins.map(|_| 0) };
+            let latency_bins = slower.map(|bins| response_times(requests, bins)).unwrap_or_default();
+            self.cloud.count(group, minute, &Counts { requests, answers, latency_bins });
         }
     }
 
@@ -177,6 +197,12 @@ impl World {
     pub(crate) fn pages(&self) -> Vec<String> {
         self.cloud.messages().into_iter().map(|message| message.subject).collect()
     }
+}
+
+/// Most answers in 0.1 s, some in 0.2 s, few in 0.5 s; so many bins slower.
+fn response_times(requests: u64, slower: i32) -> BTreeMap<i32, u64> {
+    let (some, few) = (requests * 8 / 100, requests * 2 / 100);
+    BTreeMap::from([(-25 + slower, requests - some - few), (-17 + slower, some), (-8 + slower, few)])
 }
 
 pub(crate) fn percent(percent: f64) -> Share {

@@ -1,0 +1,363 @@
+//! The judge of classes: how samples spread over them, such as a model's answers.
+//!
+//! Each class against the rest, in both directions, since more of a class is no better than less. The evidence
+//! of the check is the mean over classes and directions.
+
+use super::check::{CLASS_COMMON, CLASS_RARE, ClassesCheck, STICKY_TOLERATE};
+use super::evidence::{
+    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, mean, samples_needed,
+    share_of, table,
+};
+use super::timeline::{Exclusion, Place};
+use super::verdict::{CheckEvidence, PartEvidence};
+use super::window::{Arm, ArmCounts, MetricCounts, Row, Tally};
+use crate::stats::{
+    self, ALTERNATIVE_MULTIPLIERS, CeiledEvidence, LearntRate, OddsGrid, OddsRatio, Table,
+    odds_health_information,
+};
+use crate::units::Times;
+use std::collections::BTreeSet;
+
+/// The class of everything that the plan does not name.
+const OTHER: &str = "other";
+/// Alternatives in one direction.
+const ONE_WAY: usize = ALTERNATIVE_MULTIPLIERS.len();
+/// More of the class; the null of less, less; equal, and the two odds that health must exclude.
+const ODDS: usize = 2 * ONE_WAY + 4;
+/// Classes named in a note.
+const NAMED: usize = 5;
+
+/// Evidence that a class is more or less frequent than tolerated.
+#[derive(Debug, Clone)]
+struct BothWays {
+    odds: OddsGrid<ODDS>,
+    harm: [Stakes<ONE_WAY>; 2],
+}
+
+impl BothWays {
+    fn new(tolerated: Times, allowed: Times, calibration: Calibration) -> Self {
+        let odds = |ratio: f64| OddsRatio::new(ratio).expect(CHECKED);
+        let both = |times: Times| [calibration.against(), calibration.in_favour()].map(|c| c * times.ratio());
+        let ([up, down], [above, below]) = (both(tolerated), both(allowed));
+        let mut alternatives = [odds(1.0); ODDS];
+        for (k, multiplier) in ALTERNATIVE_MULTIPLIERS.iter().enumerate() {
+            alternatives[k] = odds(up * multiplier);
+            alternatives[ONE_WAY + 1 + k] = odds(down * multiplier).reciprocal();
+        }
+        alternatives[ONE_WAY] = odds(down).reciprocal();
+        alternatives[ODDS - 2] = odds(above);
+        alternatives[ODDS - 1] = odds(below).reciprocal();
+        Self { odds: OddsGrid::new(odds(up), alternatives), harm: Default::default() }
+    }
+
+    /// Weighs a minute; answers its log evidence of health in both directions.
+    fn weigh(&mut self, table: Table, release: stats::Release, temper: Temper) -> [f64; 2] {
+        let all = table.ln_likelihood_ratios(&self.odds);
+        let (more, rest) = all.split_at(ONE_WAY);
+        let less = &rest[1..=ONE_WAY];
+        let [equal, above, below] = [ODDS - 3, ODDS - 2, ODDS - 1].map(|at| all[at]);
+        let relative = |to: f64, of: &[f64]| std::array::from_fn(|k| of[k] - to);
+        self.harm[0].step(release, relative(0.0, more), temper);
+        self.harm[1].step(release, relative(rest[0], less), temper);
+        [equal - above, equal - below].map(|ln_e| ln_e / temper.design_effect)
+    }
+
+    fn e(&self) -> f64 {
+        mean(self.harm.iter().map(Stakes::e))
+    }
+}
+
+/// Everything about a class that is fixed at the first minute that is judged.
+#[derive(Debug, Clone)]
+struct Bench {
+    calibration: Calibration,
+    drain: BothWays,
+    /// Sticky clients: evidence at the plan's own margin, that drains nothing.
+    advice: Option<BothWays>,
+    allowed: f64,
+    releases: Releases,
+}
+
+/// One class on its way through a window.
+#[derive(Debug, Clone)]
+struct Class<'a> {
+    name: &'a str,
+    burn_in: BurnInTables,
+    bench: Option<Bench>,
+    health: [CeiledEvidence; 2],
+    step: [Tally; 2],
+    /// How common the class is in each arm, stable first, in all minutes so far.
+    seen: [Tally; 2],
+}
+
+impl<'a> Class<'a> {
+    fn new(name: &'a str, beta: f64) -> Self {
+        Self {
+            name,
+            burn_in: BurnInTables::default(),
+            bench: None,
+            health: [(); 2].map(|()| CeiledEvidence::new(beta).expect(CHECKED)),
+            step: Default::default(),
+            seen: Default::default(),
+        }
+    }
+
+    fn open_step(&mut self, beta: f64) {
+        self.step = Default::default();
+        self.health = [(); 2].map(|()| CeiledEvidence::new(beta).expect(CHECKED));
+        if let Some(bench) = &mut self.bench {
+            bench.releases.open_step();
+        }
+    }
+
+    fn e_harm(&self) -> f64 {
+        self.bench.as_ref().map_or(1.0, |bench| bench.drain.e())
+    }
+
+    fn log_e_health(&self) -> f64 {
+        self.health[0].ln_e().min(self.health[1].ln_e())
+    }
+
+    /// Its larger part of the samples of one arm.
+    fn part(&self) -> f64 {
+        self.seen[0].rate().max(self.seen[1].rate())
+    }
+
+    /// Rare in both arms, as far as the minutes before tell.
+    fn is_rare(&self) -> bool {
+        self.seen[0].total > 0 && self.part() < CLASS_RARE.fraction()
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.health.iter().all(CeiledEvidence::is_at_ceiling)
+    }
+
+    fn samples_needed(&self) -> Option<f64> {
+        if self.is_healthy() {
+            return Some(0.0);
+        }
+        let bench = self.bench.as_ref()?;
+        let rate = LearntRate::from_past(arm(self.seen[0]));
+        let allowed = OddsRatio::new(bench.allowed).ok()?;
+        let information = odds_health_information(rate, allowed, share_of(self.step)?).ok();
+        let missing = self.health[0].missing().max(self.health[1].missing());
+        samples_needed(missing, information, bench.calibration.design_effect)
+    }
+}
+
+/// A minute of one arm by the plan's classes, "other" last.
+struct Spread {
+    counts: Vec<u64>,
+    total: u64,
+}
+
+/// Classes on their way through a window.
+#[derive(Debug, Clone)]
+pub(super) struct ClassesJudge<'a> {
+    name: &'a str,
+    rule: &'a ClassesCheck,
+    setting: Setting,
+    classes: Vec<Class<'a>>,
+    tolerate: Option<Times>,
+    unknown: BTreeSet<String>,
+}
+
+impl<'a> ClassesJudge<'a> {
+    pub(super) fn new(name: &'a str, rule: &'a ClassesCheck, setting: &Setting) -> Self {
+        let names = rule.values.iter().map(String::as_str).chain([OTHER]);
+        Self {
+            name,
+            rule,
+            setting: setting.clone(),
+            classes: names.map(|name| Class::new(name, setting.beta)).collect(),
+            tolerate: None,
+            unknown: BTreeSet::new(),
+        }
+    }
+
+    /// Looks at a minute.
+    pub(super) fn see(&mut self, row: &Row, place: Place) {
+        if place.opens_step {
+            self.classes.iter_mut().for_each(|class| class.open_step(self.setting.beta));
+        }
+        let stable = row.arm(Arm::Stable).and_then(|counts| self.spread(counts));
+        let canary = row.arm(Arm::Canary).and_then(|counts| self.spread(counts));
+        if let (Some(stable), Some(canary)) = (&stable, &canary) {
+            self.compare(row, place, stable, canary);
+        }
+        for (arm, spread) in [stable, canary].into_iter().enumerate() {
+            self.learn(arm, spread);
+        }
+    }
+
+    /// Learns from a minute of one arm how common classes are; it is judged by the minutes before.
+    fn learn(&mut self, arm: usize, spread: Option<Spread>) {
+        if let Some(Spread { counts, total }) = spread {
+            for (class, bad) in self.classes.iter_mut().zip(counts) {
+                class.seen[arm].add(Tally { bad, total });
+            }
+        }
+    }
+
+    fn compare(&mut self, row: &Row, place: Place, stable: &Spread, canary: &Spread) {
+        let tallies = self.tallies(stable, canary);
+        for (class, [stable, canary]) in self.classes.iter_mut().zip(&tallies) {
+            match place.exclusion {
+                None => {
+                    class.step[0].add(*stable);
+                    class.step[1].add(*canary);
+                }
+                Some(Exclusion::BurnIn) => class.burn_in.see(table(*stable, *canary)),
+                Some(_) => {}
+            }
+        }
+        if place.exclusion.is_none() {
+            self.weigh(row, &tallies);
+        }
+    }
+
+    fn spread(&mut self, counts: &ArmCounts) -> Option<Spread> {
+        let Some(MetricCounts::Classes { classes }) = counts.metrics.get(self.name) else {
+            return None;
+        };
+        let mut spread = Spread { counts: vec![0; self.classes.len()], total: classes.values().sum() };
+        for (class, count) in classes {
+            let at = self.rule.values.iter().position(|value| value == class);
+            if at.is_none() && !self.unknown.contains(class) {
+                self.unknown.insert(class.clone());
+            }
+            spread.counts[at.unwrap_or(self.rule.values.len())] += count;
+        }
+        Some(spread)
+    }
+
+    /// Each class against the rest, rare ones counted as "other".
+    fn tallies(&self, stable: &Spread, canary: &Spread) -> Vec<[Tally; 2]> {
+        let last = self.classes.len() - 1;
+        let mut pair = [stable.counts.clone(), canary.counts.clone()];
+        for (at, _) in self.classes[..last].iter().enumerate().filter(|(_, class)| class.is_rare()) {
+            for counts in &mut pair {
+                counts[last] += std::mem::take(&mut counts[at]);
+            }
+        }
+        let tally = |counts: &[u64], at: usize, total| Tally { bad: counts[at], total };
+        let of_class = |at| [tally(&pair[0], at, stable.total), tally(&pair[1], at, canary.total)];
+        (0..=last).map(of_class).collect()
+    }
+
+    fn weigh(&mut self, row: &Row, tallies: &[[Tally; 2]]) {
+        let tolerate = self.rule.tolerate.unwrap_or_else(|| self.setting.default_tolerance(row));
+        let tolerate = *self.tolerate.get_or_insert(tolerate);
+        let cap = self.setting.cap;
+        for (class, [stable, canary]) in self.classes.iter_mut().zip(tallies) {
+            let table = table(*stable, *canary);
+            let bench = class.bench.get_or_insert_with(|| {
+                bench(&class.burn_in, tolerate, self.rule.promote_within, self.setting.sticky)
+            });
+            let temper = Temper { design_effect: bench.calibration.design_effect, cap };
+            let release = bench.releases.next();
+            if let Some(advice) = &mut bench.advice {
+                advice.weigh(table, release, temper);
+            }
+            let ln_e = bench.drain.weigh(table, release, temper);
+            for (health, ln_e) in class.health.iter_mut().zip(ln_e) {
+                health.step(ln_e).expect("log e-values of checked counts are finite");
+            }
+        }
+    }
+
+    pub(super) fn e_harm(&self) -> f64 {
+        mean(self.classes.iter().map(Class::e_harm))
+    }
+
+    /// Evidence at the plan's own margin where only a larger one drains.
+    pub(super) fn e_advice(&self) -> Option<f64> {
+        let advice = |class: &Class<'_>| Some(class.bench.as_ref()?.advice.as_ref()?.e());
+        let parts: Option<Vec<f64>> = self.classes.iter().map(advice).collect();
+        Some(mean(parts?.into_iter()))
+    }
+
+    /// The classes that health is asked of: the common ones, or the most common one if none is.
+    fn common(&self) -> impl Iterator<Item = &Class<'a>> {
+        let most = self.classes.iter().map(Class::part).fold(0.0, f64::max);
+        let least = most.min(CLASS_COMMON.fraction());
+        self.classes.iter().filter(move |class| class.part() >= least && class.part() > 0.0)
+    }
+
+    fn asks_for_health(&self, class: &Class<'_>) -> bool {
+        self.common().any(|common| common.name == class.name)
+    }
+
+    pub(super) fn log_e_health(&self) -> f64 {
+        self.common().map(Class::log_e_health).reduce(f64::min).unwrap_or(0.0)
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.common().next().is_some() && self.common().all(Class::is_healthy)
+    }
+
+    pub(super) fn evidence(&self, weight: f64) -> CheckEvidence {
+        let worst = self.classes.iter().max_by(|a, b| a.e_harm().total_cmp(&b.e_harm()));
+        let worst = worst.expect("there is a class");
+        let needed: Option<Vec<f64>> = self.common().map(Class::samples_needed).collect();
+        let effect = |class: &Class<'_>| class.bench.as_ref().map(|bench| bench.calibration.design_effect);
+        let part = |class: &Class<'_>| PartEvidence {
+            name: class.name.to_owned(),
+            log_e_harm: class.e_harm().ln(),
+            log_e_health: self.asks_for_health(class).then(|| class.log_e_health()),
+            stable: class.step[0],
+            canary: class.step[1],
+            requests_needed: self.asks_for_health(class).then(|| class.samples_needed()).flatten(),
+        };
+        CheckEvidence {
+            name: self.name.to_owned(),
+            log_e_harm: self.e_harm().ln(),
+            log_e_health: self.log_e_health(),
+            log_e_abort: None,
+            stable: worst.step[0],
+            canary: worst.step[1],
+            weight,
+            parts: self.classes.iter().filter(|class| class.part() > 0.0).map(part).collect(),
+            notes: self.notes(),
+            design_effect: self.classes.iter().filter_map(effect).fold(1.0, f64::max),
+            requests_needed: needed
+                .filter(|needed| !needed.is_empty())
+                .map(|needed| needed.into_iter().fold(0.0, f64::max)),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.unknown.is_empty() {
+            let named: Vec<&str> = self.unknown.iter().take(NAMED).map(String::as_str).collect();
+            let more = self.unknown.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            notes.push(format!(
+                "classes that the plan does not name count as {OTHER}: {}{more}",
+                named.join(", ")
+            ));
+        }
+        let rare = self.classes.iter().filter(|class| class.name != OTHER && class.is_rare());
+        let rare: Vec<&str> = rare.map(|class| class.name).collect();
+        if !rare.is_empty() {
+            notes.push(format!("rarer than {CLASS_RARE} and counted as {OTHER}: {}", rare.join(", ")));
+        }
+        let calibration = self.classes.iter().filter_map(|class| class.bench.as_ref()).next();
+        notes.extend(calibration.and_then(|bench| bench.calibration.note(self.setting.sticky)));
+        notes
+    }
+}
+
+fn bench(burn_in: &BurnInTables, tolerate: Times, within: Times, sticky: bool) -> Bench {
+    let calibration = burn_in.calibration(sticky);
+    let cautious = sticky && !calibration.measured && tolerate < STICKY_TOLERATE;
+    let margin = if cautious { STICKY_TOLERATE } else { tolerate };
+    let both = |times: Times| BothWays::new(times, within, calibration);
+    Bench {
+        calibration,
+        drain: both(margin),
+        advice: cautious.then(|| both(tolerate)),
+        allowed: within.ratio() * calibration.against(),
+        releases: Releases::default(),
+    }
+}
