@@ -8,7 +8,9 @@ mod classes;
 mod distribution;
 pub mod edge;
 mod evidence;
+pub mod forecast;
 mod judge;
+pub mod one_look;
 mod rate;
 mod silence;
 mod split;
@@ -20,6 +22,7 @@ pub mod window;
 
 pub use distribution::edges;
 pub use judge::{BurnIn, Conditions, Judge, judge};
+pub use one_look::{OneLook, one_look};
 
 #[cfg(test)]
 mod check_tests;

@@ -2,13 +2,25 @@
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use crate::analysis::forecast::BadSize;
+use crate::analysis::one_look::ALPHA;
 use crate::sim::run::LIMIT_MINUTES;
 use crate::sim::scenario::SCENARIOS;
+use crate::units::Rate;
 
 /// More would only be slower; the judge needs no more to be sure.
 const RPS_MAX: f64 = 1e6;
 /// A day: every tick judges the whole rollout again, so time grows with its square.
 const MINUTES_MAX: u32 = 24 * 60;
+/// Half an hour has rare errors of busy services; a day has the busiest hour, and its data points are within
+/// what CloudWatch answers at once.
+const MEASURED_MINUTES: std::ops::RangeInclusive<i64> = 30..=24 * 60;
+/// A test that is wrong more often than a coin is none.
+const ALPHA_MAX: f64 = 0.5;
+/// So many rollouts of a kind pin a rate of 1 % down to a hundredth of that.
+const RUNS_MAX: u64 = 1_000_000;
+/// Counts this many times noisier than binomial are no counts of requests any more.
+const NOISE_MAX: f64 = 1_000.0;
 
 /// Judges a canary against the stable version, minute by minute, and drains it when it is worse.
 #[derive(Debug, Parser)]
@@ -27,9 +39,18 @@ pub(super) enum Command {
     /// Judge recorded minutes again, as if they came now
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Compare a whole recording at once, by classical tests: valid for one look
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
+    /// Count how often a plan is wrong, and how fast it is right, in thousands of simulated rollouts
+    #[command(after_help = CALIBRATE_HELP)]
+    Calibrate(CalibrateArgs),
     /// Check a plan and tell every problem in it
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
+    /// Tell how long a plan takes at a given traffic, and what will never be decided
+    #[command(after_help = PLAN_TIME_HELP)]
+    PlanTime(PlanTimeArgs),
     /// Print the JSON Schema of a plan, for editors
     #[command(after_help = "Example:\n  canary-gate schema > plan.schema.json")]
     Schema,
@@ -93,11 +114,114 @@ pub(super) struct ReplayArgs {
     pub(super) verbose: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// Tables for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct CalibrateArgs {
+    /// The plan to try out; the defaults if not given (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(super) plan: Option<String>,
+    /// Requests a second, both arms together
+    #[arg(long, value_name = "N", default_value = "50", value_parser = rps, allow_negative_numbers = true)]
+    pub(super) rps: f64,
+    /// Stable's error rate; ratios of the application's own have the same
+    #[arg(long, value_name = "RATE", default_value = "0.3%", value_parser = errors)]
+    pub(super) errors: Rate,
+    /// Traffic, error rates and response times go up and down slowly, for both arms alike
+    #[arg(long)]
+    pub(super) drift: bool,
+    /// Rollouts of each kind
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX))]
+    pub(super) runs: u64,
+    /// Minutes that a rollout may take
+    #[arg(long, value_name = "N", default_value = "240", value_parser = clap::value_parser!(u32).range(1..=i64::from(MINUTES_MAX)))]
+    pub(super) minutes: u32,
+    /// The same seed gives the same numbers
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) seed: u64,
+    /// A fault to look for, in place of the usual ones; may be given more than once, see below
+    #[arg(long, value_name = "FAULT")]
+    pub(super) fault: Vec<String>,
+    /// Also a healthy canary with counts so many times noisier than chance; may be given more than once
+    #[arg(long, value_name = "TIMES", value_parser = noise, allow_negative_numbers = true)]
+    pub(super) noise: Vec<f64>,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct CompareArgs {
+    /// The plan whose checks to make (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(super) plan: String,
+    /// The recorded minutes (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(super) recording: String,
+    /// Chance of calling a canary worse that is as good as stable, over all checks
+    #[arg(long, value_name = "PERCENT", default_value_t = ALPHA, value_parser = alpha)]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) alpha: Rate,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
 #[derive(Debug, Group)]
 pub(super) struct CheckArgs {
     /// The plan (`-`: standard input)
     #[arg(value_name = "PLAN")]
     pub(super) plan: String,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct PlanTimeArgs {
+    /// The plan to ask about; the defaults if not given (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(super) plan: Option<String>,
+    /// Requests a second, both arms together
+    #[arg(long, value_name = "N", value_parser = rps, allow_negative_numbers = true)]
+    #[arg(required_unless_present_any = ["recording", "cloudwatch"])]
+    #[arg(conflicts_with_all = ["recording", "cloudwatch"])]
+    pub(super) rps: Option<f64>,
+    /// Stable's error rate [default: 0.3%]
+    #[arg(long, value_name = "RATE", value_parser = base_rate)]
+    #[arg(conflicts_with_all = ["recording", "cloudwatch"])]
+    pub(super) errors: Option<Rate>,
+    /// Stable's rate of another check: of a ratio, or of requests that are slower than a fixed limit
+    #[arg(long = "rate", value_name = "NAME=RATE", value_parser = named_rate)]
+    pub(super) rates: Vec<(String, Rate)>,
+    /// Recorded minutes whose stable arm tells traffic and rates (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(super) recording: Option<String>,
+    /// Measure traffic and stable's rates now, in the CloudWatch of the plan's groups
+    #[arg(long, requires = "plan", conflicts_with = "recording")]
+    pub(super) cloudwatch: bool,
+    /// So many minutes of CloudWatch, up to two minutes ago [default: 180]
+    #[arg(long, value_name = "N", requires = "cloudwatch", value_parser = clap::value_parser!(u32).range(MEASURED_MINUTES))]
+    pub(super) minutes: Option<u32>,
+    /// How bad a canary to drain: so many times the odds (2x), or points (+1%) [default: 2x 3x +2%]
+    #[arg(long = "bad", value_name = "SIZE")]
+    pub(super) bad: Vec<BadSize>,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+fn base_rate(text: &str) -> Result<Rate, String> {
+    let rate = text.parse::<Rate>().ok().filter(|rate| rate.fraction() > 0.0 && rate.fraction() < 1.0);
+    rate.ok_or_else(|| "is a percentage above 0 and below 100, such as 0.3%".to_owned())
+}
+
+fn named_rate(text: &str) -> Result<(String, Rate), String> {
+    let (name, rate) = text.split_once('=').ok_or("is NAME=RATE, such as thumbs_down=2%")?;
+    base_rate(rate).map(|rate| (name.to_owned(), rate))
 }
 
 fn rps(text: &str) -> Result<f64, String> {
@@ -106,6 +230,52 @@ fn rps(text: &str) -> Result<f64, String> {
         _ => Err("is a number of requests a second, above 0 and up to 1000000".to_owned()),
     }
 }
+
+fn alpha(text: &str) -> Result<Rate, String> {
+    match text.parse::<Rate>() {
+        Ok(rate) if rate.fraction() > 0.0 && rate.fraction() <= ALPHA_MAX => Ok(rate),
+        _ => Err("is a percentage above 0% and up to 50%, such as 5%".to_owned()),
+    }
+}
+
+fn errors(text: &str) -> Result<Rate, String> {
+    match text.parse::<Rate>() {
+        Ok(rate) if rate.fraction() > 0.0 && rate.fraction() < 1.0 => Ok(rate),
+        _ => Err("is a percentage above 0% and below 100%, such as 0.3%".to_owned()),
+    }
+}
+
+fn noise(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(times) if (1.0..=NOISE_MAX).contains(&times) => Ok(times),
+        _ => Err(format!("is a number from 1 (as noisy as chance) to {NOISE_MAX}")),
+    }
+}
+
+const CALIBRATE_HELP: &str = "\
+Rollouts walk the plan's steps as the judge allows, each within --minutes, after an hour of stable alone.
+Promises are held against the plan's false_rollback and false_promotion, with the 95 % interval that so many
+runs leave (Clopper and Pearson). Noise beyond chance is shown and is no part of the promises.
+
+A fault is what the canary does differently, from the start or from a minute (@61) on; with a minute, the
+rollout stays on its first step:
+  errors=3x                three times the error rate       errors=+1%@61   a point more, from minute 61 on
+  latency=1.5x             all answers take longer          latency=3x:2%   every fiftieth answer does
+  errors=2x,latency=1.2x   both at once                     NAME=2x         a check of the application's own;
+                                                                            of classes, the first one's odds
+
+Examples:
+  canary-gate calibrate
+  canary-gate calibrate --plan plan.yaml --rps 5 --errors 1% --drift
+  canary-gate calibrate --fault errors=2x --fault latency=3x:2%@61 --noise 3 --format json
+
+Exit status:
+  0   what the plan promises was kept, as far as so many runs can tell
+  1   a promise was surely broken
+  64  the command line is wrong
+  65  the plan is wrong
+  66  the plan can't be read
+  74  the output can't be written";
 
 const REPLAY_HELP: &str = "\
 Minutes are judged one by one, as they stand in the recording: a promotion or drain changes nothing
@@ -124,6 +294,26 @@ Exit status:
   66  a file can't be read
   74  the output can't be written";
 
+const COMPARE_HELP: &str = "\
+All minutes with a share above zero and both arms are pooled, and each check gets one p-value. Any
+difference counts, however small: `tolerate` and `promote_within` play no part.
+
+This is valid for ONE look, at a moment fixed beforehand. Looked at every minute it rolls back 12-35 %
+of healthy canaries: `replay` gives the sequential verdict, which may be looked at as often as one likes.
+
+Examples:
+  canary-gate compare --plan plan.yaml --recording minutes.jsonl
+  canary-gate compare --plan plan.yaml --recording - --alpha 1% --format json < minutes.jsonl
+
+Exit status:
+  0   not shown worse
+  1   worse than stable
+  2   too little data: fewer requests than min_requests, or a check without data
+  64  the command line is wrong
+  65  the plan or the recording is wrong
+  66  a file can't be read
+  74  the output can't be written";
+
 const CHECK_HELP: &str = "\
 Examples:
   canary-gate check plan.yaml
@@ -134,6 +324,29 @@ Exit status:
   64  the command line is wrong
   65  the plan has problems; each is told
   66  the file can't be read";
+
+const PLAN_TIME_HELP: &str = "\
+Times are expected values: about half of all rollouts take longer. Evidence of latency needs no
+base rate, since so many requests are slower than a quantile as its name says.
+
+--cloudwatch reads the minutes of both groups for the traffic, and the stable group's for the rates.
+It needs a plan with its ARNs (the region is theirs), credentials that allow
+cloudwatch:GetMetricData, and a build that can talk to AWS: cargo build --release --features aws
+
+Examples:
+  canary-gate plan-time --rps 50
+  canary-gate plan-time --plan plan.yaml --rps 5 --errors 1% --bad 1.5x --bad +1%
+  canary-gate plan-time --plan plan.yaml --rps 50 --rate thumbs_down=2%
+  canary-gate plan-time --plan plan.yaml --recording minutes.jsonl --format json | jq .minutes
+  canary-gate plan-time --plan plan.yaml --cloudwatch --minutes 1440
+
+Exit status:
+  0   the answer was given, whatever it is
+  64  the command line is wrong, or a check's rate is missing
+  65  the plan or the recording is wrong, or stable had no request to measure
+  66  a file can't be read
+  69  CloudWatch can't be read, or was not read whole
+  74  the output can't be written";
 
 fn simulate_help() -> String {
     let mut help = String::from("Scenarios:\n");
@@ -173,5 +386,16 @@ mod tests {
             assert!(rps(text).is_err(), "{text:?} was taken");
         }
         assert_eq!(rps("0.5"), Ok(0.5));
+        for text in ["0%", "100%", "1", "", "-1%"] {
+            assert!(base_rate(text).is_err(), "{text:?} was taken");
+        }
+        assert!(named_rate("thumbs_down=2%").is_ok());
+        assert!(named_rate("thumbs_down").is_err() && named_rate("thumbs_down=2").is_err());
+        for text in ["0%", "100%", "0.3", "-1%", ""] {
+            assert!(errors(text).is_err(), "{text:?} was taken");
+        }
+        for text in ["0.5", "nan", "1e9", ""] {
+            assert!(noise(text).is_err(), "{text:?} was taken");
+        }
     }
 }

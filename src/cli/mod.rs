@@ -1,11 +1,15 @@
 //! The command line: everything that a person does without AWS, and the words it is told in.
 //!
-//! Nothing is decided here. `simulate` and `replay` run the same judge and the same handler as Lambda does
-//! and put into tables what those said.
+//! Nothing is decided here. `simulate`, `replay` and `calibrate` run the same judge (the first, the same handler,
+//! too) as Lambda does and put into tables what it said.
 
 mod args;
+mod calibrate;
+mod compare;
 mod input;
+mod measure;
 mod output;
+mod plan_time;
 mod plans;
 mod replay;
 mod simulate;
@@ -17,9 +21,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use jiff::Timestamp;
 
 use args::{Args, Command};
 use output::Output;
+
+pub use measure::Measure;
 
 /// Why a command could not be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +40,9 @@ enum Failure {
     /// A file can't be read.
     #[error("{0}")]
     NoInput(String),
+    /// A service did not answer, or not whole.
+    #[error("{0}")]
+    Unavailable(String),
     /// The answer can't be written.
     #[error("the output can't be written: {0}")]
     Output(String),
@@ -45,13 +55,23 @@ impl Failure {
             Self::Usage(_) => 64,
             Self::Data(_) => 65,
             Self::NoInput(_) => 66,
+            Self::Unavailable(_) => 69,
             Self::Output(_) => 74,
         }
     }
 }
 
+/// What the binary hands to the commands.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// When it was started.
+    pub now: Timestamp,
+    /// CloudWatch, in a build that can talk to AWS.
+    pub cloudwatch: Option<&'a dyn Measure>,
+}
+
 /// Carries out a command line and answers the exit status.
-pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(line: impl IntoIterator<Item = OsString>, world: World<'_>) -> ExitCode {
     let args = match Args::try_parse_from(line) {
         Ok(args) => args,
         Err(told) => {
@@ -61,7 +81,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let mut out = Output::stdout();
-    let done = carry_out(&args.command, &mut out).and_then(|status| out.finish().map(|()| status));
+    let done = carry_out(&args.command, world, &mut out).and_then(|status| out.finish().map(|()| status));
     match done {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
@@ -71,11 +91,14 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn carry_out(command: &Command, out: &mut Output) -> Result<u8, Failure> {
+fn carry_out(command: &Command, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
     match command {
         Command::Simulate(args) => simulate::simulate(args, out),
         Command::Replay(args) => replay::replay(args, out),
+        Command::Compare(args) => compare::compare(args, out),
+        Command::Calibrate(args) => calibrate::calibrate(args, out),
         Command::Check(args) => plans::check(args, out),
+        Command::PlanTime(args) => plan_time::plan_time(args, world, out),
         Command::Schema => plans::schema(out),
     }
 }

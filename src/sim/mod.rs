@@ -11,7 +11,9 @@ mod faults;
 pub mod random;
 pub mod run;
 pub mod scenario;
+pub mod synthetic;
 pub mod traffic;
+pub mod trials;
 
 pub use alb::Rule;
 pub use cloud::Cloud;

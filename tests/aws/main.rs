@@ -17,6 +17,7 @@ mod foreign;
 mod gate;
 mod many;
 mod outside;
+mod plan_time;
 mod refusals;
 mod setup;
 mod traffic;

@@ -4,12 +4,16 @@
 // Helpers are no test functions to clippy; a panic is how a test fails, and what it prints is shown then.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod calibrate;
 mod command_line;
 mod crashes;
 mod layering;
+mod one_look;
+mod plan_time;
 mod plans;
 mod recordings;
 mod replay;
 mod simulate;
 mod ticks;
+mod validity;
 mod world;
