@@ -1,57 +1,108 @@
 //! What one verdict costs: the whole window is judged anew at every tick.
 //!
 //! `cargo bench --bench judge`. Compare figures of one run with each other, not with another machine's.
+//! Against SciPy: `benches/compare.py`.
 
-use canary_gate::analysis::check::Rules;
-use canary_gate::analysis::window::{ArmCounts, Row, Window};
-use canary_gate::analysis::{Conditions, judge};
-use canary_gate::units::{Minute, Share};
+mod traffic;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use canary_gate::analysis::judge;
+use canary_gate::stats::{Arm, OddsGrid, OddsRatio, Release, RestartedMixture, Table};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// So many minutes at a rate of requests a second, the canary at 5 %, both arms failing 0.3 %.
-fn window(minutes: i64, per_second: u64) -> Window {
-    let start: Minute = "2026-03-01T10:00:00Z".parse().expect("a minute");
-    let arm = |requests: u64, at: i64| {
-        // Not the same every minute, so that no branch is learnt by heart.
-        let failed = (requests * 3 + at.unsigned_abs() * 337 % 1_000) / 1_000;
-        ArmCounts {
-            requests,
-            http_2xx: Some(requests - failed),
-            http_5xx: Some(failed),
-            ..ArmCounts::default()
-        }
+/// Parts of a minute's requests that are bad: errors, slow requests at 95 and 50 %.
+const RATES: [f64; 3] = [0.003, 0.05, 0.5];
+/// How many times the usual requests.
+const SCALES: [u64; 3] = [1, 16, 256];
+
+/// So many tables that no branch is learnt by heart.
+fn tables(scale: u64, rate: f64) -> Vec<Table> {
+    let count = |n: u64, at: u64| {
+        let sd = (n as f64 * rate * (1.0 - rate)).sqrt();
+        let bad = n as f64 * rate + sd * ((at % 17) as f64 / 8.0 - 1.0);
+        Arm::new((bad.max(0.0) as u64).min(n), n).expect("an arm")
     };
-    (0..minutes)
-        .map(|at| Row {
-            minute: start.plus(at),
-            share: Share::from_percent(5.0).expect("a share"),
-            stable: Some(arm(per_second * 57, at)),
-            canary: Some(arm(per_second * 3, at)),
-        })
-        .collect()
+    let arms = |at: u64| {
+        (count(traffic::CANARY * scale, at * 37 + 11), count(traffic::STABLE * scale, at * 37 + 22))
+    };
+    (0..64).map(arms).map(|(canary, stable)| Table::new(canary, stable).expect("a table")).collect()
 }
 
-fn benches(criterion: &mut Criterion) {
-    let rules = Rules::default();
-    let mut group = criterion.benchmark_group("judge/errors/240min");
-    group.throughput(Throughput::Elements(240));
-    for per_second in [5, 50, 500, 5_000, 50_000] {
-        let window = window(240, per_second);
-        group.bench_with_input(BenchmarkId::new("rps", per_second), &window, |bencher, window| {
-            bencher.iter(|| judge(window, &rules, &Conditions::default()));
-        });
+/// A grid as the judge has it: eight alternatives to 1.25, equal odds, the odds that health excludes, and for
+/// classes all of it upside down, too.
+fn grid<const K: usize>() -> OddsGrid<K> {
+    let odds = |psi| OddsRatio::new(psi).expect("an odds ratio");
+    let above = OddsGrid::above(odds(1.25)).expect("a grid");
+    let one_way = above.alternatives().into_iter().chain([odds(1.0), odds(1.5)]);
+    let both: Vec<OddsRatio> = one_way.clone().chain(one_way.map(OddsRatio::reciprocal)).collect();
+    OddsGrid::new(odds(1.25), std::array::from_fn(|k| both[k]))
+}
+
+fn stratum<const K: usize>(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group(format!("stratum/{K}odds"));
+    let grid = grid::<K>();
+    for scale in SCALES {
+        for rate in RATES {
+            let tables = tables(scale, rate);
+            let bad = ((traffic::CANARY + traffic::STABLE) * scale) as f64 * rate;
+            let mut next = tables.iter().cycle();
+            group.bench_function(BenchmarkId::new(format!("x{scale}"), format!("{bad}bad")), |bencher| {
+                bencher.iter(|| next.next().map(|table| black_box(*table).ln_likelihood_ratios(&grid)));
+            });
+        }
     }
     group.finish();
-    let mut group = criterion.benchmark_group("judge/errors/50rps");
-    for minutes in [60, 240, 1_440] {
-        let window = window(minutes, 50);
+}
+
+fn strata(criterion: &mut Criterion) {
+    stratum::<10>(criterion);
+    stratum::<20>(criterion);
+    let ratios = [-0.1, 0.2, 0.05, -0.3, -0.5, 0.4, 0.0, -1.0];
+    let mut mixture = RestartedMixture::<8>::new();
+    criterion.bench_function("mixture/step", |bencher| {
+        bencher.iter(|| mixture.step(Release::Later, black_box(&ratios), Some(2.3)));
+    });
+    criterion.bench_function("mixture/ln_e", |bencher| bencher.iter(|| black_box(&mixture).ln_e()));
+}
+
+fn verdicts(criterion: &mut Criterion) {
+    let (rules, conditions) = (traffic::rules(), traffic::conditions());
+    let mut errors = rules.clone();
+    errors.checks.truncate(1);
+    let usual = traffic::window(240, 1);
+    criterion.bench_function("judge/errors/240min", |bencher| {
+        bencher.iter(|| judge(&usual, &errors, &conditions));
+    });
+    let five = traffic::five_comparisons();
+    criterion.bench_function("judge/5comparisons/240min", |bencher| {
+        bencher.iter(|| judge(&usual, &five, &conditions));
+    });
+    // Linear in the minutes.
+    let mut group = criterion.benchmark_group("judge/5checks/minutes");
+    for minutes in [60, 240, 960] {
+        let window = traffic::window(minutes, 1);
         group.throughput(Throughput::Elements(minutes.unsigned_abs()));
-        group.bench_with_input(BenchmarkId::new("minutes", minutes), &window, |bencher, window| {
-            bencher.iter(|| judge(window, &rules, &Conditions::default()));
+        group.bench_with_input(BenchmarkId::from_parameter(minutes), &window, |bencher, window| {
+            bencher.iter(|| judge(window, &rules, &conditions));
+        });
+    }
+    group.finish();
+    // At most with the square root of the counts.
+    let mut group = criterion.benchmark_group("judge/5checks/240min/counts");
+    for scale in SCALES {
+        let window = traffic::window(240, scale);
+        group.bench_with_input(BenchmarkId::new("x", scale), &window, |bencher, window| {
+            bencher.iter(|| judge(window, &rules, &conditions));
         });
     }
     group.finish();
 }
 
-criterion_group!(all, benches);
+criterion_group! {
+    name = all;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = strata, verdicts
+}
 criterion_main!(all);
