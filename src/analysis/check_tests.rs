@@ -175,6 +175,27 @@ fn a_quantile_that_this_traffic_cannot_prove_is_judged_for_harm_only() {
 }
 
 #[test]
+fn a_metric_that_appears_late_or_hardly_at_all_is_not_waived_for_want_of_traffic() {
+    let rule = DistributionCheck {
+        bad_beyond: BadBeyond::Quantiles(vec!["p95".parse::<Quantile>().unwrap()]),
+        ..DistributionCheck::values()
+    };
+    let rules = rules("size", CheckRule::Values(rule));
+    let sizes = |count| metric("size", MetricCounts::Values(samples(count, &USUAL)));
+    let late = |at| match at {
+        ..200 => row(at, 10.0, ArmCounts::default(), ArmCounts::default()),
+        _ => row(at, 10.0, sizes(540), sizes(60)),
+    };
+    let judgement = judged(&(0..204).map(late).collect::<Vec<_>>(), &rules);
+    assert_eq!(judgement.reason, Reason::NotYetProven { check: "size".into() });
+    // Two samples a minute: after an hour nobody knows yet where stable's p95 lies, and nobody waits for it.
+    let sparse = |at: i64| row(at, 10.0, sizes(u64::from(at % 3 == 0)), sizes(u64::from(at % 3 == 0)));
+    let judgement = judged(&(0..400).map(sparse).collect::<Vec<_>>(), &rules);
+    assert_eq!(judgement.verdict, Verdict::Healthy, "{}", judgement.reason);
+    assert!(only(&judgement).notes.iter().any(|note| note.contains("not waited for")));
+}
+
+#[test]
 fn latency_that_nobody_asked_for_and_nobody_publishes_is_left_out() {
     let rows: Vec<Row> =
         (0..30).map(|at| row(at, 10.0, ArmCounts::default(), ArmCounts::default())).collect();

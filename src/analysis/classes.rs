@@ -123,6 +123,11 @@ impl<'a> Class<'a> {
         self.seen[0].rate().max(self.seen[1].rate())
     }
 
+    /// Something was counted for it, perhaps only rare classes.
+    fn is_there(&self) -> bool {
+        self.part() > 0.0 || self.step.iter().any(|tally| tally.bad > 0)
+    }
+
     /// Rare in both arms, as far as the minutes before tell.
     fn is_rare(&self) -> bool {
         self.seen[0].total > 0 && self.part() < CLASS_RARE.fraction()
@@ -317,7 +322,7 @@ impl<'a> ClassesJudge<'a> {
             stable: worst.step[0],
             canary: worst.step[1],
             weight,
-            parts: self.classes.iter().filter(|class| class.part() > 0.0).map(part).collect(),
+            parts: self.classes.iter().filter(|class| class.is_there()).map(part).collect(),
             notes: self.notes(),
             design_effect: self.classes.iter().filter_map(effect).fold(1.0, f64::max),
             requests_needed: needed

@@ -149,14 +149,12 @@ impl Level {
     }
 }
 
-/// How many samples come in a minute, in both arms.
+/// How many samples the canary has in a minute, as of the step's first minutes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Traffic {
-    samples: u64,
+    /// Judged minutes of the step, up to as many as tell.
     minutes: u32,
-    step_minutes: u32,
-    /// Of the canary, as of the step's first minutes.
-    canary_per_minute: f64,
+    samples: u64,
     share: f64,
 }
 
@@ -219,7 +217,7 @@ impl<'a> DistributionJudge<'a> {
     pub(super) fn see(&mut self, row: &Row, place: Place) {
         if place.opens_step {
             self.learner.first_shift();
-            self.traffic.step_minutes = 0;
+            self.traffic = Traffic { share: row.share.fraction(), ..Traffic::default() };
             self.levels.iter_mut().for_each(|level| level.open_step(self.setting.beta));
         }
         let of = |arm| row.arm(arm).and_then(|counts| self.distribution(counts));
@@ -232,9 +230,6 @@ impl<'a> DistributionJudge<'a> {
                 Some(_) => {}
             }
         }
-        let samples = [stable, canary].into_iter().flatten().map(|minute| minute.count).sum::<u64>();
-        self.traffic.samples += samples;
-        self.traffic.minutes += u32::from(row.stable.is_some());
         if let Some(stable) = stable {
             self.learner.learn(stable, place.exclusion != Some(Exclusion::Baseline));
         }
@@ -317,16 +312,14 @@ impl<'a> DistributionJudge<'a> {
         if self.levels.iter().all(|level| level.bench.is_none()) {
             self.default_tolerance = self.setting.default_tolerance(row);
         }
-        self.traffic.step_minutes += 1;
         for index in 0..self.levels.len() {
             if let Some(tallies) = self.tallies(index, stable, canary) {
                 self.weigh_level(index, tallies);
             }
         }
-        if self.traffic.step_minutes <= TRAFFIC_MINUTES {
-            let share = row.share.fraction();
-            let per_minute = self.traffic.samples as f64 / f64::from(self.traffic.minutes.max(1));
-            (self.traffic.canary_per_minute, self.traffic.share) = (per_minute * share, share);
+        if self.traffic.minutes < TRAFFIC_MINUTES {
+            self.traffic.minutes += 1;
+            self.traffic.samples += canary.count;
             self.levels.iter_mut().for_each(|level| level.settled = level.learnt);
         }
     }
@@ -345,11 +338,16 @@ impl<'a> DistributionJudge<'a> {
 
     /// Minutes to prove health at the traffic of the step's beginning, if they are more than the plan gives.
     fn too_long(&self, level: &Level) -> Option<f64> {
-        let bench = level.bench.as_ref()?;
-        let Traffic { canary_per_minute, share, .. } = self.traffic;
-        if share >= 1.0 || canary_per_minute <= 0.0 {
+        let Traffic { minutes, samples, share } = self.traffic;
+        if share >= 1.0 || minutes < TRAFFIC_MINUTES {
             return None;
         }
+        let Some(bench) = &level.bench else {
+            // An hour of stable's samples did not tell where it lies.
+            let unknown = level.quantile.is_some() && !self.learner.is_learning();
+            return unknown.then_some(f64::INFINITY);
+        };
+        let canary_per_minute = samples as f64 / f64::from(minutes);
         let information = level.information(level.settled, self.odds(level), share);
         let samples = samples_needed(-self.setting.beta.ln(), information, bench.calibration.design_effect);
         let minutes = samples.map_or(f64::INFINITY, |samples| samples / canary_per_minute);
@@ -475,11 +473,14 @@ impl<'a> DistributionJudge<'a> {
 
     fn level_notes(&self, level: &Level) -> Vec<String> {
         let Some([edge, canary]) = level.edges else {
-            if self.learner.settled().is_some() {
-                return Vec::new();
-            }
-            let waits = |quantile| format!("{quantile}: too few samples of stable yet to know where it lies");
-            return level.quantile.map(waits).into_iter().collect();
+            let quantile = level.quantile.filter(|_| self.learner.settled().is_none());
+            let note = |quantile: Quantile| match self.too_long(level) {
+                Some(_) => {
+                    format!("{quantile}: stable has too few samples to tell where it lies; not waited for")
+                }
+                None => format!("{quantile}: too few samples of stable yet to know where it lies"),
+            };
+            return quantile.map(note).into_iter().collect();
         };
         let unit = self.unit();
         let mut notes = Vec::new();

@@ -145,7 +145,8 @@ impl BurnInTables {
         }
         let common = stats::mantel_haenszel(&self.tables);
         let centre = common.map_or(OddsRatio::ONE, |common| common.ratio);
-        let mut measured = DesignEffect::estimate(&self.tables, centre).map_or(assumed, DesignEffect::get);
+        let estimate = if sticky { DesignEffect::estimate_with_bursts } else { DesignEffect::estimate };
+        let mut measured = estimate(&self.tables, centre).map_or(assumed, DesignEffect::get);
         if sticky {
             // The mean of so many squared deviations is uncertain itself, and bursts of a client make it more so.
             measured *= 1.0 + 2.0 * (2.0 / self.tables.len() as f64).sqrt();

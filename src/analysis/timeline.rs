@@ -90,12 +90,12 @@ impl Timeline {
     pub(super) fn burn_in_left(&self, minute: Minute, rules: &Rules) -> Option<i64> {
         let first = self.first.filter(|_| rules.burn_in.minutes() > 0)?;
         let left = minutes(rules.burn_in) - minute.since(first) - 1;
-        let over = match self.burn_in {
-            BurnIn::AsPlanned => left <= 0,
-            BurnIn::Open => false,
-            BurnIn::Ended(at) => minute >= at,
-        };
-        (!over).then_some(left.max(0))
+        match self.burn_in {
+            BurnIn::AsPlanned => (left > 0).then_some(left),
+            BurnIn::Open => Some(left.max(0)),
+            // Minutes come late: the word that the new version is there is older than they are.
+            BurnIn::Ended(at) => (minute < at).then_some((at.since(minute)).max(1)),
+        }
     }
 
     /// The minute after the last in which both groups surely run the same version.

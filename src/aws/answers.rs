@@ -243,10 +243,12 @@ fn in_order(found: &Distribution) -> Result<(), String> {
     }
 }
 
+/// A minute with more is a counter of something else than events; recordings end here, too.
+const COUNT_MAX: f64 = 1e12;
+
 /// A sum of ones, told as a floating-point number.
 fn whole(value: f64) -> Option<u64> {
-    // 2^53: every count up to here is exact as f64, and the cast can't saturate.
-    (value.is_finite() && (0.0..=9_007_199_254_740_992.0).contains(&value)).then(|| value.round() as u64)
+    (value.is_finite() && (0.0..=COUNT_MAX).contains(&value)).then(|| value.round() as u64)
 }
 
 /// The troubles as one text; `Ok` if there is none.

@@ -519,3 +519,11 @@ fn events_want_ratios_since_they_have_no_upper_limit() {
     assert_eq!(wrong(&ratio("events: true, promote_within: +1%")), "mine.promote_within");
     assert_eq!(wrong(&ratio("events: true, slo: 2%")), "mine.slo");
 }
+
+#[test]
+fn a_burn_in_needs_a_ratio_to_correct() {
+    plan("burn_in: 30m\nchecks: {errors: {tolerate: [1.25x, +1%]}}");
+    let (key, said) = problem("burn_in: 30m\nchecks: {errors: {tolerate: +1%}}");
+    assert_eq!(key, "burn_in");
+    assert!(said.contains("checks.errors.tolerate"), "{said}");
+}

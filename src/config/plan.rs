@@ -7,7 +7,7 @@ use super::keys::PLAN_KEYS;
 use super::problem::PlanErrors;
 use super::walk::{Problems, Walk};
 use super::{CheckedPlan, Scope, checks, steps};
-use crate::analysis::check::Rules;
+use crate::analysis::check::{Check, CheckRule, Rules};
 use crate::rollout::plan::{Plan, Targets};
 use crate::units::Share;
 
@@ -87,6 +87,24 @@ fn require_order_of_times(walk: &mut Walk<'_, '_>, plan: &Plan) {
     walk.require(rules.warm_up < decide_within, &["decide_within", "warm_up"], "warm_up", rule);
     let rule = format!("must be less than decide_within ({decide_within}): nothing would be compared");
     walk.require(rules.burn_in < decide_within, &["decide_within", "burn_in"], "burn_in", rule);
+    let by_points = rules.checks.iter().find(|check| tolerates_points_alone(check));
+    if let Some(check) = by_points.filter(|_| rules.burn_in.seconds() > 0) {
+        let rule = format!(
+            "learns by which odds the groups differ, which a tolerance of points alone can't be corrected by: give \
+             checks.{}.tolerate a ratio, too, such as [1.25x, +1%]",
+            check.name
+        );
+        walk.require(false, &["burn_in"], "burn_in", rule);
+    }
+}
+
+fn tolerates_points_alone(check: &Check) -> bool {
+    let tolerate = match &check.rule {
+        CheckRule::Errors(rule) => rule.tolerate,
+        CheckRule::Ratio(rule) => rule.tolerate,
+        CheckRule::Latency(_) | CheckRule::Values(_) | CheckRule::Classes(_) => None,
+    };
+    tolerate.is_some_and(|tolerate| tolerate.times.is_none())
 }
 
 /// The three ARNs, and the name that the canary's gives to the rollout.

@@ -53,18 +53,23 @@ impl DesignEffect {
     /// no reason to believe in 1.
     #[must_use]
     pub fn estimate(alike: &[Table], centre: OddsRatio) -> Option<Self> {
-        let squares: Vec<f64> = alike
-            .iter()
-            .filter(|table| !table.margins().is_degenerate())
-            .map(|table| squared_deviation(*table, centre))
-            .collect();
-        if squares.is_empty() {
-            return None;
-        }
+        let squares = squared_deviations(alike, centre)?;
         let mut effect = 1.0;
         for _ in 0..ROUNDS {
             effect = winsorised_mean(&squares, WINSOR_FACTOR * effect).max(1.0);
         }
+        Some(Self(effect.min(DESIGN_EFFECT_MAX)))
+    }
+
+    /// The same without a limit for single minutes: where clients come in bursts, those few minutes are the
+    /// noise, and not freaks.
+    ///
+    /// ```text
+    /// D = max(1, mean_t z_t^2)
+    /// ```
+    #[must_use]
+    pub fn estimate_with_bursts(alike: &[Table], centre: OddsRatio) -> Option<Self> {
+        let effect = winsorised_mean(&squared_deviations(alike, centre)?, f64::INFINITY).max(1.0);
         Some(Self(effect.min(DESIGN_EFFECT_MAX)))
     }
 
@@ -89,6 +94,13 @@ impl DesignEffect {
     pub fn temper<const K: usize>(self, ln_lr: [f64; K]) -> [f64; K] {
         ln_lr.map(|l| l / self.0)
     }
+}
+
+/// One for each table whose margins leave some freedom; `None` if there is none.
+fn squared_deviations(alike: &[Table], centre: OddsRatio) -> Option<Vec<f64>> {
+    let free = alike.iter().filter(|table| !table.margins().is_degenerate());
+    let squares: Vec<f64> = free.map(|table| squared_deviation(*table, centre)).collect();
+    (!squares.is_empty()).then_some(squares)
 }
 
 fn squared_deviation(table: Table, centre: OddsRatio) -> f64 {
@@ -155,6 +167,9 @@ mod tests {
         minutes.push(table(100, 100, 0, 100));
         let effect = DesignEffect::estimate(&minutes, OddsRatio::ONE).unwrap();
         assert_eq!(effect, DesignEffect::NONE);
+        // With bursts it is not: 199 is the square of that one minute's deviation.
+        let effect = DesignEffect::estimate_with_bursts(&minutes, OddsRatio::ONE).unwrap();
+        assert!((effect.get() - 199.0 / 60.0).abs() < 1e-9, "{effect:?}");
     }
 
     #[test]
