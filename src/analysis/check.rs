@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::edge::{Edge, edges_between};
+use super::window::{ArmCounts, Distribution, Tally};
 use crate::units::{Quantile, Rate, Span, Times};
 
 /// The name of the check of errors.
@@ -27,6 +29,15 @@ pub const TOLERATE: Times = Times::constant(1.25);
 pub const TOLERATE_FEW_TARGETS: Times = Times::constant(1.5);
 /// With so many targets one bad host is no longer most of the canary.
 pub const FEW_TARGETS: u64 = 4;
+/// The tolerance of a plan that names none, where the canary has so many targets.
+#[must_use]
+pub fn usual_tolerance(canary_targets: Option<u64>) -> Times {
+    match canary_targets {
+        Some(targets) if targets < FEW_TARGETS => TOLERATE_FEW_TARGETS,
+        _ => TOLERATE,
+    }
+}
+
 /// Error rates up to this are never a reason to drain, whatever stable does.
 pub const IGNORE_BELOW: Rate = Rate::percent_const(0.1);
 /// The immediate trigger: an error rate that is out of the question.
@@ -75,6 +86,8 @@ pub const SPLIT_ALPHA: Rate = Rate::percent_const(0.1);
 pub const CLASS_RARE: Rate = Rate::percent_const(0.5);
 /// Of classes: health is asked of those above this part of all samples.
 pub const CLASS_COMMON: Rate = Rate::percent_const(5.0);
+/// The class of everything that the plan does not name or that is rare.
+pub const OTHER_CLASS: &str = "other";
 /// Odds of a class, canary to stable, in either direction, that a proven-healthy canary surely is within.
 pub const CLASS_PROMOTE_WITHIN: Times = Times::constant(1.5);
 /// The minute of a shift and the next are not judged: a weight takes a while to reach every load balancer
@@ -290,7 +303,62 @@ pub struct DistributionCheck {
     pub optional: bool,
 }
 
+impl Worse {
+    /// Samples of a minute beyond an edge that it lists.
+    #[must_use]
+    pub fn beyond(self, edge: Edge, minute: &Distribution) -> Tally {
+        let below = minute.le.get(&edge.0).copied().unwrap_or(0).min(minute.count);
+        let bad = match self {
+            Self::Higher => minute.count - below,
+            Self::Lower => below,
+        };
+        Tally { bad, total: minute.count }
+    }
+}
+
 impl DistributionCheck {
+    /// The tolerance is a length: it lies in the thresholds, and there is none in the odds.
+    #[must_use]
+    pub fn is_shifted(&self) -> bool {
+        matches!(self.tolerate, Some(Margin::Relative(_) | Margin::Absolute(_)))
+    }
+
+    /// Odds of a bad sample, canary to stable, that are no reason to drain; `usual` where the plan names none.
+    #[must_use]
+    pub fn tolerated(&self, usual: Times) -> Times {
+        match self.tolerate {
+            None => usual,
+            Some(Margin::Times(times)) => times,
+            Some(Margin::Relative(_) | Margin::Absolute(_)) => Times::constant(1.0),
+        }
+    }
+
+    /// Odds of a bad sample that a proven-healthy canary is surely below; `None` stands for a fixed threshold.
+    #[must_use]
+    pub fn allowed(&self, quantile: Option<Quantile>) -> Times {
+        match self.promote_within {
+            Some(times) => times,
+            None if self.is_shifted() => PROMOTE_WITHIN_SHIFTED,
+            None if quantile.is_some_and(|quantile| quantile >= TAIL) => PROMOTE_WITHIN_TAIL,
+            None => PROMOTE_WITHIN_BODY,
+        }
+    }
+
+    /// By how many edges a tolerance that is a length moves the canary's threshold out from `value`.
+    #[must_use]
+    pub fn edges_out(&self, value: f64) -> i32 {
+        let sign = match self.worse {
+            Worse::Higher => 1.0,
+            Worse::Lower => -1.0,
+        };
+        let moved = match self.tolerate {
+            Some(Margin::Relative(rate)) => value * (1.0 + sign * rate.fraction()),
+            Some(Margin::Absolute(distance)) => value + sign * distance,
+            _ => value,
+        };
+        edges_between(value, moved)
+    }
+
     /// Latency with the defaults.
     #[must_use]
     pub fn latency() -> Self {
@@ -364,6 +432,16 @@ pub struct Check {
 }
 
 impl Check {
+    /// The distribution that it compares, if it compares one and the arm has published it.
+    #[must_use]
+    pub fn distribution<'a>(&self, counts: &'a ArmCounts) -> Option<&'a Distribution> {
+        match &self.rule {
+            CheckRule::Latency(_) => counts.latency.as_ref(),
+            CheckRule::Values(_) => counts.values(&self.name),
+            _ => None,
+        }
+    }
+
     /// A check by its name.
     #[must_use]
     pub fn new(name: &str, rule: CheckRule) -> Self {

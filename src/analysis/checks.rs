@@ -10,7 +10,7 @@ use super::tally::{ErrorTally, UnderWay};
 use super::threshold::{Threshold, Thresholds};
 use super::timeline::Place;
 use super::verdict::CheckEvidence;
-use super::window::{Arm, ArmCounts, MetricCounts, Row, Tally};
+use super::window::{Arm, Row};
 
 /// A check on its way through a window.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl<'a> CheckJudge<'a> {
             CheckRule::Ratio(rule) => Kind::Ratio(Box::new(RateJudge::new(RateRule::from(rule), setting))),
             CheckRule::Latency(rule) | CheckRule::Values(rule) => {
                 let settled = thresholds.get(name);
-                Kind::Distribution(Box::new(DistributionJudge::new(name, rule, setting, settled)))
+                Kind::Distribution(Box::new(DistributionJudge::new(check, rule, setting, settled)))
             }
             CheckRule::Classes(rule) => Kind::Classes(Box::new(ClassesJudge::new(name, rule, setting))),
         };
@@ -76,41 +76,29 @@ impl<'a> CheckJudge<'a> {
 
     /// Looks at a minute, given the one after it if that is there.
     pub(super) fn see(&mut self, row: &Row, following: Option<&Row>, place: Place) {
-        if row.stable.is_some() && row.canary.is_some() {
-            let samples = |arm: Arm| row.arm(arm).map_or(0, |counts| self.samples(counts));
-            let (stable, canary) = (samples(Arm::Stable), samples(Arm::Canary));
-            self.unsampled.see(row.share, stable, canary);
-        }
-        let ratio = |arm: Arm| -> Option<Tally> {
-            match row.arm(arm)?.metrics.get(self.name)? {
-                MetricCounts::Ratio(tally) => Some(*tally),
-                _ => None,
+        let ratio = |arm: Arm| row.arm(arm).and_then(|counts| counts.ratio(self.name));
+        let [stable, canary] = match &mut self.kind {
+            Kind::Errors(errors) => {
+                errors.see(row, following, place);
+                // How long errors are silent is told by the whole row.
+                return;
             }
-        };
-        match &mut self.kind {
-            Kind::Errors(errors) => errors.see(row, following, place),
-            Kind::Ratio(rate) => rate.see(row, place, ratio(Arm::Stable), ratio(Arm::Canary)),
+            Kind::Ratio(rate) => {
+                let tallies = Arm::BOTH.map(ratio);
+                rate.see(row, place, tallies[0], tallies[1]);
+                tallies.map(|tally| tally.map_or(0, |tally| tally.total))
+            }
             Kind::Distribution(distribution) => distribution.see(row, place),
             Kind::Classes(classes) => classes.see(row, place),
+        };
+        if row.stable.is_some() && row.canary.is_some() {
+            self.unsampled.see(row.share, stable, canary);
         }
     }
 
-    /// Samples of the check's metric in a minute of one arm.
-    fn samples(&self, counts: &ArmCounts) -> u64 {
-        let metric = counts.metrics.get(self.name);
-        match (&self.kind, metric) {
-            (Kind::Errors(_), _) => counts.requests,
-            (Kind::Distribution(judge), _) => judge.distribution(counts).map_or(0, |minute| minute.count),
-            (_, Some(MetricCounts::Ratio(tally))) => tally.total,
-            (_, Some(MetricCounts::Classes { classes })) => classes.values().sum(),
-            _ => 0,
-        }
-    }
-
-    /// Minutes since the canary published a sample, if they are too many; of errors, the whole row tells.
+    /// Minutes since the canary published a sample, if they are too many.
     pub(super) fn silent_for(&self, blind_after_minutes: u64) -> Option<u32> {
-        let own = !matches!(self.kind, Kind::Errors(_));
-        self.unsampled.for_minutes(blind_after_minutes).filter(|_| own)
+        self.unsampled.for_minutes(blind_after_minutes)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -128,6 +116,11 @@ impl<'a> CheckJudge<'a> {
     }
 
     /// Its part of the rollout's evidence.
+    pub(super) fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// What it adds to the rollout's evidence.
     pub(super) fn e_weighted(&self) -> f64 {
         self.weight * self.e_harm()
     }

@@ -3,14 +3,14 @@
 //! Each class against the rest, in both directions, since more of a class is no better than less. The evidence
 //! of the check is the mean over classes and directions.
 
-use super::check::{CLASS_COMMON, CLASS_RARE, ClassesCheck, STICKY_TOLERATE};
+use super::check::{CLASS_COMMON, CLASS_RARE, ClassesCheck, OTHER_CLASS, STICKY_TOLERATE};
 use super::evidence::{
-    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, mean, samples_needed,
-    share_of, table,
+    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, few_targets_note,
+    largest_effect, samples_needed, share_of, table,
 };
 use super::timeline::{Exclusion, Place};
 use super::verdict::{CheckEvidence, PartEvidence};
-use super::window::{Arm, ArmCounts, MetricCounts, Row, Tally};
+use super::window::{Arm, ArmCounts, Row, Tally};
 use crate::stats::{
     self, ALTERNATIVE_MULTIPLIERS, CeiledEvidence, LearntRate, OddsGrid, OddsRatio, Table,
     odds_health_information,
@@ -18,8 +18,6 @@ use crate::stats::{
 use crate::units::Times;
 use std::collections::BTreeSet;
 
-/// The class of everything that the plan does not name.
-const OTHER: &str = "other";
 /// Alternatives in one direction.
 const ONE_WAY: usize = ALTERNATIVE_MULTIPLIERS.len();
 /// More of the class; the null of less, less; equal, and the two odds that health must exclude.
@@ -59,11 +57,11 @@ impl BothWays {
         let relative = |to: f64, of: &[f64]| std::array::from_fn(|k| of[k] - to);
         self.harm[0].step(release, relative(0.0, more), temper);
         self.harm[1].step(release, relative(rest[0], less), temper);
-        [equal - above, equal - below].map(|ln_e| ln_e / temper.design_effect)
+        [equal - above, equal - below].map(|ln_e| ln_e / temper.design_effect.get())
     }
 
     fn e(&self) -> f64 {
-        mean(self.harm.iter().map(Stakes::e))
+        stats::mean(self.harm.iter().map(Stakes::e))
     }
 }
 
@@ -108,6 +106,11 @@ impl<'a> Class<'a> {
         if let Some(bench) = &mut self.bench {
             bench.releases.open_step();
         }
+    }
+
+    /// What counts, or what would count from now on.
+    fn calibration(&self, sticky: bool) -> Calibration {
+        self.bench.as_ref().map_or_else(|| self.burn_in.calibration(sticky), |bench| bench.calibration)
     }
 
     fn e_harm(&self) -> f64 {
@@ -169,7 +172,7 @@ pub(super) struct ClassesJudge<'a> {
 
 impl<'a> ClassesJudge<'a> {
     pub(super) fn new(name: &'a str, rule: &'a ClassesCheck, setting: &Setting) -> Self {
-        let names = rule.values.iter().map(String::as_str).chain([OTHER]);
+        let names = rule.values.iter().map(String::as_str).chain([OTHER_CLASS]);
         Self {
             name,
             rule,
@@ -180,8 +183,8 @@ impl<'a> ClassesJudge<'a> {
         }
     }
 
-    /// Looks at a minute.
-    pub(super) fn see(&mut self, row: &Row, place: Place) {
+    /// Looks at a minute; answers how many samples each arm has, stable first.
+    pub(super) fn see(&mut self, row: &Row, place: Place) -> [u64; 2] {
         if place.opens_step {
             self.classes.iter_mut().for_each(|class| class.open_step(self.setting.beta));
         }
@@ -190,16 +193,18 @@ impl<'a> ClassesJudge<'a> {
         if let (Some(stable), Some(canary)) = (&stable, &canary) {
             self.compare(row, place, stable, canary);
         }
-        for (arm, spread) in [stable, canary].into_iter().enumerate() {
-            self.learn(arm, spread);
+        let spreads = [stable, canary];
+        for (arm, spread) in spreads.iter().enumerate() {
+            self.learn(arm, spread.as_ref());
         }
+        spreads.map(|spread| spread.map_or(0, |spread| spread.total))
     }
 
     /// Learns from a minute of one arm how common classes are; it is judged by the minutes before.
-    fn learn(&mut self, arm: usize, spread: Option<Spread>) {
+    fn learn(&mut self, arm: usize, spread: Option<&Spread>) {
         if let Some(Spread { counts, total }) = spread {
             for (class, bad) in self.classes.iter_mut().zip(counts) {
-                class.seen[arm].add(Tally { bad, total });
+                class.seen[arm].add(Tally { bad: *bad, total: *total });
             }
         }
     }
@@ -222,9 +227,7 @@ impl<'a> ClassesJudge<'a> {
     }
 
     fn spread(&mut self, counts: &ArmCounts) -> Option<Spread> {
-        let Some(MetricCounts::Classes { classes }) = counts.metrics.get(self.name) else {
-            return None;
-        };
+        let classes = counts.classes(self.name)?;
         let mut spread = Spread { counts: vec![0; self.classes.len()], total: classes.values().sum() };
         for (class, count) in classes {
             let at = self.rule.values.iter().position(|value| value == class);
@@ -272,14 +275,14 @@ impl<'a> ClassesJudge<'a> {
     }
 
     pub(super) fn e_harm(&self) -> f64 {
-        mean(self.classes.iter().map(Class::e_harm))
+        stats::mean(self.classes.iter().map(Class::e_harm))
     }
 
     /// Evidence at the plan's own margin where only a larger one drains.
     pub(super) fn e_advice(&self) -> Option<f64> {
         let advice = |class: &Class<'_>| Some(class.bench.as_ref()?.advice.as_ref()?.e());
         let parts: Option<Vec<f64>> = self.classes.iter().map(advice).collect();
-        Some(mean(parts?.into_iter()))
+        Some(stats::mean(parts?.into_iter()))
     }
 
     /// The classes that health is asked of: the common ones, or the most common one if none is.
@@ -305,7 +308,6 @@ impl<'a> ClassesJudge<'a> {
         let worst = self.classes.iter().max_by(|a, b| a.e_harm().total_cmp(&b.e_harm()));
         let worst = worst.expect("there is a class");
         let needed: Option<Vec<f64>> = self.common().map(Class::samples_needed).collect();
-        let effect = |class: &Class<'_>| class.bench.as_ref().map(|bench| bench.calibration.design_effect);
         let part = |class: &Class<'_>| PartEvidence {
             name: class.name.to_owned(),
             log_e_harm: class.e_harm().ln(),
@@ -324,7 +326,9 @@ impl<'a> ClassesJudge<'a> {
             weight,
             parts: self.classes.iter().filter(|class| class.is_there()).map(part).collect(),
             notes: self.notes(),
-            design_effect: self.classes.iter().filter_map(effect).fold(1.0, f64::max),
+            design_effect: largest_effect(
+                self.classes.iter().map(|class| class.calibration(self.setting.sticky)),
+            ),
             requests_needed: needed
                 .filter(|needed| !needed.is_empty())
                 .map(|needed| needed.into_iter().fold(0.0, f64::max)),
@@ -338,24 +342,25 @@ impl<'a> ClassesJudge<'a> {
             let more = self.unknown.len().saturating_sub(NAMED);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             notes.push(format!(
-                "classes that the plan does not name count as {OTHER}: {}{more}",
+                "classes that the plan does not name count as {OTHER_CLASS}: {}{more}",
                 named.join(", ")
             ));
         }
-        let rare = self.classes.iter().filter(|class| class.name != OTHER && class.is_rare());
+        let rare = self.classes.iter().filter(|class| class.name != OTHER_CLASS && class.is_rare());
         let rare: Vec<&str> = rare.map(|class| class.name).collect();
         if !rare.is_empty() {
-            notes.push(format!("rarer than {CLASS_RARE} and counted as {OTHER}: {}", rare.join(", ")));
+            notes.push(format!("rarer than {CLASS_RARE} and counted as {OTHER_CLASS}: {}", rare.join(", ")));
         }
-        let calibration = self.classes.iter().filter_map(|class| class.bench.as_ref()).next();
-        notes.extend(calibration.and_then(|bench| bench.calibration.note(self.setting.sticky)));
+        notes.extend(self.classes[0].calibration(self.setting.sticky).note(self.setting.sticky));
+        let named = self.rule.tolerate.is_some();
+        notes.extend(self.tolerate.and_then(|times| few_targets_note(named, times)));
         notes
     }
 }
 
 fn bench(burn_in: &BurnInTables, tolerate: Times, within: Times, sticky: bool) -> Bench {
     let calibration = burn_in.calibration(sticky);
-    let cautious = sticky && !calibration.measured && tolerate < STICKY_TOLERATE;
+    let cautious = calibration.only_advises(sticky, tolerate);
     let margin = if cautious { STICKY_TOLERATE } else { tolerate };
     let both = |times: Times| BothWays::new(times, within, calibration);
     Bench {

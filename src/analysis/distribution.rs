@@ -5,19 +5,16 @@
 //! canary's threshold out instead. Health is proven in odds, since slow requests are too common for the form
 //! that errors use.
 
-use super::check::{
-    self, BadBeyond, DistributionCheck, Margin, PROMOTE_WITHIN_BODY, PROMOTE_WITHIN_SHIFTED,
-    PROMOTE_WITHIN_TAIL, STICKY_TOLERATE, TAIL, Worse,
-};
-use super::edge::{Edge, edges_between};
+use super::check::{self, BadBeyond, Check, CheckRule, DistributionCheck, STICKY_TOLERATE, Worse};
+use super::edge::{Edge, LATENCY_EDGES, VALUE_EDGES};
 use super::evidence::{
-    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, mean, samples_needed,
-    share_of, table,
+    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, few_targets_note,
+    largest_effect, samples_needed, share_of, table,
 };
 use super::threshold::{Learner, Threshold};
 use super::timeline::{Exclusion, Place};
 use super::verdict::{CheckEvidence, PartEvidence};
-use super::window::{Arm, ArmCounts, Distribution, MetricCounts, Row, Tally};
+use super::window::{Arm, Distribution, Row, Tally};
 use crate::stats::{
     self, ALTERNATIVE_MULTIPLIERS, CeiledEvidence, LearntRate, OddsGrid, Table, odds_health_information,
 };
@@ -33,9 +30,9 @@ const ODDS: usize = ALTERNATIVE_MULTIPLIERS.len() + 2;
 #[derive(Debug, Clone, Copy)]
 struct Odds {
     /// Up to here no harm.
-    tolerated: f64,
+    tolerated: Times,
     /// From here on not healthy.
-    allowed: f64,
+    allowed: Times,
 }
 
 /// Everything about a threshold that is fixed at the first minute that is judged by it.
@@ -51,17 +48,17 @@ struct Bench {
 
 impl Bench {
     fn new(calibration: Calibration, odds: Odds, sticky: bool) -> Self {
-        let cautious = sticky && !calibration.measured && odds.tolerated < STICKY_TOLERATE.ratio();
-        let null = if cautious { STICKY_TOLERATE.ratio() } else { odds.tolerated };
+        let cautious = calibration.only_advises(sticky, odds.tolerated);
+        let null = if cautious { STICKY_TOLERATE } else { odds.tolerated }.ratio();
         let advice = cautious
-            .then(|| OddsGrid::above(calibration.shifted(odds.tolerated)).expect(CHECKED))
+            .then(|| OddsGrid::above(calibration.shifted(odds.tolerated.ratio())).expect(CHECKED))
             .map(|grid| (grid, Stakes::default()));
         let multiples = ALTERNATIVE_MULTIPLIERS.map(|multiplier| null * multiplier);
         let mut alternatives = [calibration.shifted(1.0); ODDS];
         for (alternative, multiple) in alternatives.iter_mut().zip(multiples) {
             *alternative = calibration.shifted(multiple);
         }
-        alternatives[ODDS - 1] = calibration.shifted(odds.allowed);
+        alternatives[ODDS - 1] = calibration.shifted(odds.allowed.ratio());
         Self {
             calibration,
             odds: OddsGrid::new(calibration.shifted(null), alternatives),
@@ -81,7 +78,7 @@ impl Bench {
         if let Some((grid, stakes)) = &mut self.advice {
             stakes.step(release, table.ln_likelihood_ratios(grid), temper);
         }
-        (equal - allowed) / temper.design_effect
+        (equal - allowed) / temper.design_effect.get()
     }
 }
 
@@ -125,6 +122,11 @@ impl Level {
         }
     }
 
+    /// What counts, or what would count from now on.
+    fn calibration(&self, sticky: bool) -> Calibration {
+        self.bench.as_ref().map_or_else(|| self.burn_in.calibration(sticky), |bench| bench.calibration)
+    }
+
     fn e_harm(&self) -> f64 {
         self.bench.as_ref().map_or(1.0, |bench| bench.harm.e())
     }
@@ -132,7 +134,7 @@ impl Level {
     /// Nats of evidence of health a canary sample, where stable has shown so much.
     fn information(&self, learnt: Tally, odds: Odds, share: f64) -> Option<f64> {
         let offset = self.bench.as_ref().map_or(1.0, |bench| bench.calibration.against());
-        let allowed = stats::OddsRatio::new(odds.allowed * offset).ok()?;
+        let allowed = stats::OddsRatio::new(odds.allowed.ratio() * offset).ok()?;
         odds_health_information(LearntRate::from_past(arm(learnt)), allowed, share).ok()
     }
 
@@ -161,7 +163,7 @@ struct Traffic {
 /// A distribution on its way through a window.
 #[derive(Debug, Clone)]
 pub(super) struct DistributionJudge<'a> {
-    name: &'a str,
+    check: &'a Check,
     rule: &'a DistributionCheck,
     setting: Setting,
     learner: Learner,
@@ -176,7 +178,7 @@ pub(super) struct DistributionJudge<'a> {
 
 impl<'a> DistributionJudge<'a> {
     pub(super) fn new(
-        name: &'a str,
+        check: &'a Check,
         rule: &'a DistributionCheck,
         setting: &Setting,
         settled: Option<&Vec<Threshold>>,
@@ -191,7 +193,7 @@ impl<'a> DistributionJudge<'a> {
             levels.push(Level::new(None, setting.beta));
         }
         Self {
-            name,
+            check,
             rule,
             setting: setting.clone(),
             learner: Learner::new(&quantiles, rule.worse, Edge::at_least(rule.ignore_below), settled),
@@ -203,24 +205,14 @@ impl<'a> DistributionJudge<'a> {
         }
     }
 
-    pub(super) fn distribution<'r>(&self, counts: &'r ArmCounts) -> Option<&'r Distribution> {
-        if self.rule.source.is_none() && self.name == check::LATENCY {
-            return counts.latency.as_ref();
-        }
-        match counts.metrics.get(self.name)? {
-            MetricCounts::Values(distribution) => Some(distribution),
-            _ => None,
-        }
-    }
-
-    /// Looks at a minute.
-    pub(super) fn see(&mut self, row: &Row, place: Place) {
+    /// Looks at a minute; answers how many samples each arm has, stable first.
+    pub(super) fn see(&mut self, row: &Row, place: Place) -> [u64; 2] {
         if place.opens_step {
             self.learner.first_shift();
             self.traffic = Traffic { share: row.share.fraction(), ..Traffic::default() };
             self.levels.iter_mut().for_each(|level| level.open_step(self.setting.beta));
         }
-        let of = |arm| row.arm(arm).and_then(|counts| self.distribution(counts));
+        let of = |arm| row.arm(arm).and_then(|counts| self.check.distribution(counts));
         let (stable, canary) = (of(Arm::Stable), of(Arm::Canary));
         self.published |= stable.is_some_and(|stable| stable.count > 0);
         if let (Some(stable), Some(canary)) = (stable, canary) {
@@ -233,24 +225,14 @@ impl<'a> DistributionJudge<'a> {
         if let Some(stable) = stable {
             self.learner.learn(stable, place.exclusion != Some(Exclusion::Baseline));
         }
-    }
-
-    /// The edges that count in this minute, stable's first.
-    fn edges(&mut self, index: usize, stable: &Distribution, canary: &Distribution) -> Option<[Edge; 2]> {
-        let wanted = match self.rule.bad_beyond {
-            BadBeyond::Quantiles(_) => self.learner.threshold(index)?.edge,
-            BadBeyond::Fixed(value) => nearest_listed(value, stable)?,
-        };
-        let found = self.moved(wanted, stable, canary);
-        self.edges_missing |= found.is_none();
-        found
+        [stable, canary].map(|arm| arm.map_or(0, |minute| minute.count))
     }
 
     /// Stable's edge, and the canary's as far further out as the tolerance says.
     fn moved(&self, edge: Edge, stable: &Distribution, canary: &Distribution) -> Option<[Edge; 2]> {
         let (stable_edge, _) = stable.le.range(edge.0..).next()?;
         let stable_edge = Edge(*stable_edge);
-        let out = self.edges_out(stable_edge);
+        let out = self.rule.edges_out(stable_edge.value());
         let canary_edge = match self.rule.worse {
             Worse::Higher => canary.le.range(stable_edge.up(out).0..).next()?.0,
             Worse::Lower => canary.le.range(..=stable_edge.up(-out).0).next_back()?.0,
@@ -258,42 +240,27 @@ impl<'a> DistributionJudge<'a> {
         Some([stable_edge, Edge(*canary_edge)])
     }
 
-    /// By how many edges the canary's threshold lies further out.
-    fn edges_out(&self, edge: Edge) -> i32 {
-        edges_out(self.rule, edge)
-    }
-
-    fn bad(&self, edge: Edge, minute: &Distribution) -> Tally {
-        let below = minute.le.get(&edge.0).copied().unwrap_or(0).min(minute.count);
-        let bad = match self.rule.worse {
-            Worse::Higher => minute.count - below,
-            Worse::Lower => below,
-        };
-        Tally { bad, total: minute.count }
-    }
-
     fn odds(&self, level: &Level) -> Odds {
-        let (tolerated, standard) = match self.rule.tolerate {
-            Some(Margin::Relative(_) | Margin::Absolute(_)) => (1.0, PROMOTE_WITHIN_SHIFTED),
-            Some(Margin::Times(times)) => (times.ratio(), Self::standard(level)),
-            None => (self.default_tolerance.ratio(), Self::standard(level)),
-        };
-        Odds { tolerated, allowed: self.rule.promote_within.unwrap_or(standard).ratio() }
-    }
-
-    fn standard(level: &Level) -> Times {
-        if level.quantile.is_some_and(|quantile| quantile >= TAIL) {
-            PROMOTE_WITHIN_TAIL
-        } else {
-            PROMOTE_WITHIN_BODY
+        Odds {
+            tolerated: self.rule.tolerated(self.default_tolerance),
+            allowed: self.rule.allowed(level.quantile),
         }
     }
 
     /// Counts a minute at one threshold; `None` if that is not known yet or the minute lacks the edge.
     fn tallies(&mut self, index: usize, stable: &Distribution, canary: &Distribution) -> Option<[Tally; 2]> {
-        let edges = self.edges(index, stable, canary)?;
-        let tallies = [self.bad(edges[0], stable), self.bad(edges[1], canary)];
-        let samples = self.learner.threshold(index).map_or(0, |threshold| threshold.samples);
+        let (wanted, samples) = match self.rule.bad_beyond {
+            BadBeyond::Quantiles(_) => {
+                let threshold = self.learner.threshold(index)?;
+                (threshold.edge, threshold.samples)
+            }
+            BadBeyond::Fixed(value) => (stable.nearest_edge(value)?, 0),
+        };
+        let edges = self.moved(wanted, stable, canary);
+        self.edges_missing |= edges.is_none();
+        let edges = edges?;
+        let worse = self.rule.worse;
+        let tallies = [worse.beyond(edges[0], stable), worse.beyond(edges[1], canary)];
         let level = &mut self.levels[index];
         (level.edges, level.samples) = (Some(edges), samples);
         level.learnt.add(tallies[0]);
@@ -354,41 +321,38 @@ impl<'a> DistributionJudge<'a> {
         (minutes > self.setting.decide_within_minutes).then_some(minutes)
     }
 
-    fn asks_for_health(&self, level: &Level) -> bool {
-        self.too_long(level).is_none()
-    }
-
     /// Latency that the load balancer does not publish is left out if the plan does not ask for it.
     fn is_left_out(&self) -> bool {
         self.rule.optional && !self.published
     }
 
     pub(super) fn e_harm(&self) -> f64 {
-        mean(self.levels.iter().map(Level::e_harm))
+        stats::mean(self.levels.iter().map(Level::e_harm))
     }
 
     /// Evidence at the plan's own margin where only a larger one drains.
     pub(super) fn e_advice(&self) -> Option<f64> {
         let advice = |level: &Level| Some(level.bench.as_ref()?.advice.as_ref()?.1.e());
         let parts: Option<Vec<f64>> = self.levels.iter().map(advice).collect();
-        Some(mean(parts?.into_iter()))
+        Some(stats::mean(parts?.into_iter()))
+    }
+
+    /// Each threshold, and whether the step waits for its health.
+    fn awaited(&self) -> Vec<(&Level, Option<f64>)> {
+        self.levels.iter().map(|level| (level, self.too_long(level))).collect()
     }
 
     pub(super) fn log_e_health(&self) -> f64 {
-        let asked = self.levels.iter().filter(|level| self.asks_for_health(level));
-        let least = asked.map(|level| level.health.ln_e()).reduce(f64::min);
-        least.unwrap_or_else(|| {
-            self.levels.iter().map(|level| level.health.ln_e()).fold(f64::INFINITY, f64::min)
-        })
+        least_health(&self.awaited())
     }
 
     pub(super) fn is_healthy(&self) -> bool {
         // What cannot be proven in time must at least not look worse than it may be.
-        let fine = |level: &Level| match self.asks_for_health(level) {
-            true => level.health.is_at_ceiling(),
-            false => level.health.ln_e() >= 0.0,
+        let fine = |(level, too_long): (&Level, Option<f64>)| match too_long {
+            None => level.health.is_at_ceiling(),
+            Some(_) => level.health.ln_e() >= 0.0,
         };
-        self.is_left_out() || self.levels.iter().all(fine)
+        self.is_left_out() || self.awaited().into_iter().all(fine)
     }
 
     /// Thresholds for the record.
@@ -399,26 +363,29 @@ impl<'a> DistributionJudge<'a> {
     pub(super) fn evidence(&self, weight: f64) -> CheckEvidence {
         let worst = self.levels.iter().max_by(|a, b| a.e_harm().total_cmp(&b.e_harm()));
         let worst = worst.expect("there is a threshold");
-        let needed = self.levels.iter().filter(|level| self.asks_for_health(level));
-        let needed: Option<Vec<f64>> = needed.map(|level| level.samples_needed(self.odds(level))).collect();
-        let effect = |level: &Level| level.bench.as_ref().map(|bench| bench.calibration.design_effect);
+        let awaited = self.awaited();
+        let parts: Vec<PartEvidence> = awaited.iter().map(|(level, long)| self.part(level, *long)).collect();
+        let needed = parts.iter().filter(|part| part.log_e_health.is_some());
+        let needed: Option<Vec<f64>> = needed.map(|part| part.requests_needed).collect();
         CheckEvidence {
-            name: self.name.to_owned(),
+            name: self.check.name.clone(),
             log_e_harm: self.e_harm().ln(),
-            log_e_health: self.log_e_health(),
+            log_e_health: least_health(&awaited),
             log_e_abort: None,
             stable: worst.step[0],
             canary: worst.step[1],
             weight,
-            parts: self.levels.iter().map(|level| self.part(level)).collect(),
-            notes: self.notes(),
-            design_effect: self.levels.iter().filter_map(effect).fold(1.0, f64::max),
+            parts,
+            notes: self.notes(&awaited),
+            design_effect: largest_effect(
+                self.levels.iter().map(|level| level.calibration(self.setting.sticky)),
+            ),
             requests_needed: needed.map(|needed| needed.into_iter().fold(0.0, f64::max)),
         }
     }
 
-    fn part(&self, level: &Level) -> PartEvidence {
-        let log_e_health = self.asks_for_health(level).then(|| level.health.ln_e());
+    fn part(&self, level: &Level, too_long: Option<f64>) -> PartEvidence {
+        let log_e_health = too_long.is_none().then(|| level.health.ln_e());
         PartEvidence {
             name: self.level_name(level),
             log_e_harm: level.e_harm().ln(),
@@ -430,7 +397,7 @@ impl<'a> DistributionJudge<'a> {
     }
 
     fn unit(&self) -> &'static str {
-        if self.name == check::LATENCY { " s" } else { "" }
+        if matches!(self.check.rule, CheckRule::Latency(_)) { " s" } else { "" }
     }
 
     fn level_name(&self, level: &Level) -> String {
@@ -445,7 +412,7 @@ impl<'a> DistributionJudge<'a> {
         }
     }
 
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, awaited: &[(&Level, Option<f64>)]) -> Vec<String> {
         if self.is_left_out() {
             return vec!["stable publishes no response times: not judged".to_owned()];
         }
@@ -456,25 +423,19 @@ impl<'a> DistributionJudge<'a> {
         if self.edges_missing {
             notes.push("minutes that do not list the edges of the thresholds are left out".to_owned());
         }
-        for level in &self.levels {
-            notes.extend(self.level_notes(level));
+        let settled = self.learner.settled().is_some();
+        for (level, too_long) in awaited {
+            notes.extend(self.level_notes(level, *too_long, settled));
         }
-        let calibration = self.levels.iter().filter_map(|level| level.bench.as_ref()).next();
-        notes.extend(calibration.and_then(|bench| bench.calibration.note(self.setting.sticky)));
-        if self.default_tolerance == check::TOLERATE_FEW_TARGETS && self.rule.tolerate.is_none() {
-            let few = check::FEW_TARGETS;
-            notes.push(format!(
-                "fewer than {few} canary targets: tolerates {} the odds",
-                self.default_tolerance
-            ));
-        }
+        notes.extend(self.levels[0].calibration(self.setting.sticky).note(self.setting.sticky));
+        notes.extend(few_targets_note(self.rule.tolerate.is_some(), self.default_tolerance));
         notes
     }
 
-    fn level_notes(&self, level: &Level) -> Vec<String> {
+    fn level_notes(&self, level: &Level, too_long: Option<f64>, settled: bool) -> Vec<String> {
         let Some([edge, canary]) = level.edges else {
-            let quantile = level.quantile.filter(|_| self.learner.settled().is_none());
-            let note = |quantile: Quantile| match self.too_long(level) {
+            let quantile = level.quantile.filter(|_| !settled);
+            let note = |quantile: Quantile| match too_long {
                 Some(_) => {
                     format!("{quantile}: stable has too few samples to tell where it lies; not waited for")
                 }
@@ -502,7 +463,7 @@ impl<'a> DistributionJudge<'a> {
                 "the tolerance moves the canary's threshold from {edge}{unit} to {canary}{unit}"
             ));
         }
-        if let Some(minutes) = self.too_long(level) {
+        if let Some(minutes) = too_long {
             notes.push(unprovable(&self.level_name(level), minutes, self.setting.decide_within_minutes));
         }
         notes
@@ -521,32 +482,14 @@ fn unprovable(name: &str, minutes: f64, within: f64) -> String {
     )
 }
 
-/// The edge nearest to a fixed threshold among those that are listed.
-fn nearest_listed(value: f64, minute: &Distribution) -> Option<Edge> {
-    let distance = |edge: &&i32| (Edge(**edge).value().ln() - value.ln()).abs();
-    let nearest = minute.le.keys().min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
-    Some(Edge(*nearest))
-}
-
-/// By how many edges a tolerance moves the canary's threshold out from stable's.
-fn edges_out(rule: &DistributionCheck, edge: Edge) -> i32 {
-    let value = edge.value();
-    let sign = match rule.worse {
-        Worse::Higher => 1.0,
-        Worse::Lower => -1.0,
+/// The least evidence of health of what is waited for; of all, if nothing is.
+fn least_health(levels: &[(&Level, Option<f64>)]) -> f64 {
+    let least = |waits: bool| {
+        let some = levels.iter().filter(|(_, too_long)| too_long.is_none() | !waits);
+        some.map(|(level, _)| level.health.ln_e()).reduce(f64::min)
     };
-    let moved = match rule.tolerate {
-        Some(Margin::Relative(rate)) => value * (1.0 + sign * rate.fraction()),
-        Some(Margin::Absolute(distance)) => value + sign * distance,
-        _ => value,
-    };
-    edges_between(value, moved)
+    least(true).or_else(|| least(false)).expect("there is a threshold")
 }
-
-/// Edges that thresholds are looked for among, before anything is known: 10 ms to a minute for latency.
-const LATENCY_EDGES: std::ops::RangeInclusive<i32> = -48..=43;
-/// The same for values whose size nobody has told: 0.00007 to a million.
-const VALUE_EDGES: std::ops::RangeInclusive<i32> = -100..=145;
 
 /// The edges at which a check's distribution must be counted: those of its thresholds, if they are settled,
 /// and all that may become thresholds else. In rising order, each once.
@@ -562,8 +505,8 @@ pub fn edges(rule: &DistributionCheck, settled: Option<&Vec<Threshold>>) -> Vec<
         }
     };
     let moved = |edge: Edge| match rule.worse {
-        Worse::Higher => edge.up(edges_out(rule, edge)),
-        Worse::Lower => edge.up(-edges_out(rule, edge)),
+        Worse::Higher => edge.up(rule.edges_out(edge.value())),
+        Worse::Lower => edge.up(-rule.edges_out(edge.value())),
     };
     let both: std::collections::BTreeSet<Edge> =
         known.iter().flat_map(|edge| [*edge, moved(*edge)]).collect();

@@ -5,6 +5,7 @@
 //! thresholds lie on edges, and an edge is known by its power.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Edge(pub i32);
+
+/// Edges that response times are looked for among, before anything is known: 10 ms to a minute.
+pub const LATENCY_EDGES: RangeInclusive<i32> = -48..=43;
+/// The same for values whose size nobody has told: 0.00007 to a million.
+pub const VALUE_EDGES: RangeInclusive<i32> = -100..=145;
 
 /// Each edge is so many times the one before.
 pub const BASE: f64 = 1.1;
@@ -47,7 +53,7 @@ impl Edge {
 }
 
 /// The power of 1.1 that `value` is; the ends of the range where it is zero, infinite or no number.
-fn power(value: f64) -> f64 {
+pub(super) fn power(value: f64) -> f64 {
     let power = value.ln() / BASE.ln();
     if power.is_nan() { -POWER_MAX } else { power.clamp(-POWER_MAX, POWER_MAX) }
 }

@@ -1,8 +1,12 @@
 //! What the checks' judges are made of: evidence that grows minute by minute.
 
-use super::check::{FEW_TARGETS, Rules, STICKY_DESIGN_EFFECT, TOLERATE, TOLERATE_FEW_TARGETS};
+use super::check::{
+    FEW_TARGETS, Rules, STICKY_DESIGN_EFFECT, STICKY_TOLERATE, TOLERATE_FEW_TARGETS, usual_tolerance,
+};
 use super::window::{Row, Tally};
-use crate::stats::{self, DesignEffect, OddsRatio, RateLimit, Release, RestartedMixture, Table};
+use crate::stats::{
+    self, DESIGN_EFFECT_MAX, DesignEffect, OddsRatio, RateLimit, Release, RestartedMixture, Table,
+};
 use crate::units::Times;
 
 /// Rules are checked before they get here; what the numeric types refuse cannot come out of a plan.
@@ -29,8 +33,9 @@ pub(super) struct Stakes<const K: usize> {
 
 impl<const K: usize> Stakes<K> {
     pub(super) fn step(&mut self, release: Release, ln_lr: [f64; K], temper: Temper) {
-        let tempered = ln_lr.map(|l| l / temper.design_effect);
-        self.mixture.step(release, &tempered, temper.cap).expect("ratios of checked counts are finite");
+        let Temper { design_effect, cap } = temper;
+        let step = self.mixture.step_tempered(release, &ln_lr, design_effect, cap);
+        step.expect("ratios of checked counts are finite");
     }
 
     /// The evidence itself: a look every minute is cheaper without logarithms.
@@ -43,14 +48,14 @@ impl<const K: usize> Stakes<K> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Temper {
     /// Divides every log likelihood ratio.
-    pub(super) design_effect: f64,
+    pub(super) design_effect: DesignEffect,
     /// The most that one minute may add.
     pub(super) cap: Option<f64>,
 }
 
 impl Temper {
     /// As it is.
-    pub(super) const NONE: Self = Self { design_effect: 1.0, cap: None };
+    pub(super) const NONE: Self = Self { design_effect: DesignEffect::NONE, cap: None };
 }
 
 /// How much of the stakes a minute releases: the first judged minute, the first of a step, any other.
@@ -105,10 +110,7 @@ impl Setting {
     /// The tolerance of a plan that names none, at the first minute that is judged.
     pub(super) fn default_tolerance(&self, row: &Row) -> Times {
         let seen = row.canary.as_ref().and_then(|counts| counts.healthy_hosts);
-        match self.canary_targets.or(seen) {
-            Some(targets) if targets < FEW_TARGETS => TOLERATE_FEW_TARGETS,
-            _ => TOLERATE,
-        }
+        usual_tolerance(self.canary_targets.or(seen))
     }
 }
 
@@ -121,8 +123,8 @@ pub(super) struct BurnInTables {
 /// How a comparison is calibrated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Calibration {
-    /// See [`DesignEffect`].
-    pub(super) design_effect: f64,
+    /// Divides the evidence.
+    pub(super) design_effect: DesignEffect,
     /// Odds, canary to stable, that have nothing to do with the version; 1 if nothing is known.
     pub(super) offset: f64,
     /// It comes from a burn-in.
@@ -138,7 +140,7 @@ impl BurnInTables {
 
     /// Measured where a burn-in has shown enough, assumed else.
     pub(super) fn calibration(&self, sticky: bool) -> Calibration {
-        let assumed = if sticky { STICKY_DESIGN_EFFECT } else { 1.0 };
+        let assumed = if sticky { design_effect(STICKY_DESIGN_EFFECT) } else { DesignEffect::NONE };
         let expected_bad: f64 = self.tables.iter().map(|table| table.expected_bad()).sum();
         if self.tables.len() < BURN_IN_MINUTES_MIN || expected_bad < BURN_IN_BAD_MIN {
             return Calibration { design_effect: assumed, offset: 1.0, measured: false };
@@ -146,10 +148,11 @@ impl BurnInTables {
         let common = stats::mantel_haenszel(&self.tables);
         let centre = common.map_or(OddsRatio::ONE, |common| common.ratio);
         let estimate = if sticky { DesignEffect::estimate_with_bursts } else { DesignEffect::estimate };
-        let mut measured = estimate(&self.tables, centre).map_or(assumed, DesignEffect::get);
+        let mut measured = estimate(&self.tables, centre).unwrap_or(assumed);
         if sticky {
             // The mean of so many squared deviations is uncertain itself, and bursts of a client make it more so.
-            measured *= 1.0 + 2.0 * (2.0 / self.tables.len() as f64).sqrt();
+            let errors = 2.0 * (2.0 / self.tables.len() as f64).sqrt();
+            measured = design_effect(measured.get() * (1.0 + errors));
         }
         let offset = common.map_or(1.0, |common| common.surely(OFFSET_ERRORS, measured));
         let offset = offset.clamp(1.0 / OFFSET_MAX, OFFSET_MAX);
@@ -157,10 +160,15 @@ impl BurnInTables {
     }
 }
 
+fn design_effect(value: f64) -> DesignEffect {
+    DesignEffect::new(value.min(DESIGN_EFFECT_MAX)).expect(CHECKED)
+}
+
 impl Calibration {
     /// What a person must know of it.
     pub(super) fn note(self, sticky: bool) -> Option<String> {
         let Self { design_effect, offset, measured } = self;
+        let design_effect = design_effect.get();
         if !measured {
             return sticky.then(|| {
                 format!(
@@ -176,6 +184,12 @@ impl Calibration {
             note.push_str("; the arms are not exchangeable: clients or hosts differ");
         }
         Some(note)
+    }
+
+    /// Sticky clients whose noise nobody has measured: at this tolerance, evidence of latency and classes is
+    /// advice, and only [`STICKY_TOLERATE`] drains.
+    pub(super) fn only_advises(self, sticky: bool, tolerated: Times) -> bool {
+        sticky && !self.measured && tolerated < STICKY_TOLERATE
     }
 
     /// How many times more bad the canary's group is whatever its version. An offset in its favour is not
@@ -195,11 +209,19 @@ impl Calibration {
     }
 }
 
-/// The mean of pieces of evidence is evidence of the same strength, whatever they have in common; 1 if there is
-/// none.
-pub(super) fn mean(parts: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = parts.len();
-    if count == 0 { 1.0 } else { parts.sum::<f64>() / count as f64 }
+/// The largest of the parts' design effects, 1 if none is calibrated yet.
+pub(super) fn largest_effect(parts: impl Iterator<Item = Calibration>) -> f64 {
+    parts.map(|calibration| calibration.design_effect.get()).fold(1.0, f64::max)
+}
+
+/// A tolerance that is larger since there are few targets.
+pub(super) fn few_targets_note(named: bool, tolerates: Times) -> Option<String> {
+    (!named && tolerates == TOLERATE_FEW_TARGETS).then(|| {
+        format!(
+            "fewer than {FEW_TARGETS} canary targets: tolerates {tolerates}, since one bad host would look like a \
+             bad version"
+        )
+    })
 }
 
 /// A limit for one arm alone.
@@ -222,9 +244,12 @@ pub(super) fn table(stable: Tally, canary: Tally) -> Table {
 
 /// Canary samples still needed to prove health: what is missing of the evidence, divided by what one sample is
 /// expected to add.
-pub(super) fn samples_needed(missing: f64, information: Option<f64>, design_effect: f64) -> Option<f64> {
-    let effect = DesignEffect::new(design_effect).ok()?;
-    stats::requests_needed(missing, information?, effect)
+pub(super) fn samples_needed(
+    missing: f64,
+    information: Option<f64>,
+    design_effect: DesignEffect,
+) -> Option<f64> {
+    stats::requests_needed(missing, information?, design_effect)
 }
 
 /// The canary's part of all samples of a step; `None` without one of the arms.

@@ -16,6 +16,7 @@ use super::threshold::Thresholds;
 use super::timeline::{Exclusion, Place, Timeline};
 use super::verdict::{Blast, CheckEvidence, Judgement, Reason, StepProgress, Verdict};
 use super::window::{Arm, Row, Window};
+use crate::stats;
 use crate::units::{Minute, Share};
 
 /// What the judge must know beside the window and the rules.
@@ -194,7 +195,7 @@ impl<'a> Ledger<'a> {
     /// The evidence of harm over all checks: their weighted mean, which is evidence of the same strength whatever
     /// the checks have in common.
     fn e_harm(&self) -> f64 {
-        self.checks.iter().map(CheckJudge::e_weighted).sum()
+        stats::weighted_mean(self.checks.iter().map(|check| (check.weight(), check.e_harm())))
     }
 
     /// The check with the most evidence of harm.

@@ -24,11 +24,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::check::{
-    BadBeyond, Check, CheckRule, ClassesCheck, DistributionCheck, ErrorsCheck, QUANTILES, Rules, Worse,
+    BadBeyond, Check, CheckRule, ClassesCheck, DistributionCheck, ErrorsCheck, OTHER_CLASS, QUANTILES, Rules,
+    Worse,
 };
 use super::edge::Edge;
 use super::tally::ErrorTally;
-use super::window::{Arm, ArmCounts, Distribution, MetricCounts, Row, Tally, Window};
+use super::window::{Arm, ArmCounts, Distribution, Row, Tally, Window};
 use crate::stats::{self, MANN_WHITNEY_MIN_SAMPLES, MannWhitney, Table, mann_whitney};
 use crate::units::{Minute, Quantile, Rate, Share};
 
@@ -40,8 +41,6 @@ pub const ALPHA: Rate = Rate::percent_const(5.0);
 const CHANGED_BELOW: f64 = 0.01;
 /// A sum stops when the next term is this part of it.
 const NEGLIGIBLE: f64 = 1e-17;
-/// The class that all others count as.
-const OTHER: &str = "other";
 
 /// What one look says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -472,13 +471,11 @@ fn with_check<'a>(rows: &[&'a Row], check: &Check) -> Vec<&'a Row> {
 
 fn has(counts: Option<&ArmCounts>, check: &Check) -> bool {
     let Some(counts) = counts else { return false };
-    match (&check.rule, counts.metrics.get(&check.name)) {
-        (CheckRule::Errors(_), _) => true,
-        (CheckRule::Latency(_), _) => counts.latency.is_some(),
-        (CheckRule::Ratio(_), Some(MetricCounts::Ratio(_)))
-        | (CheckRule::Values(_), Some(MetricCounts::Values(_)))
-        | (CheckRule::Classes(_), Some(MetricCounts::Classes { .. })) => true,
-        (CheckRule::Ratio(_) | CheckRule::Values(_) | CheckRule::Classes(_), _) => false,
+    match &check.rule {
+        CheckRule::Errors(_) => true,
+        CheckRule::Latency(_) | CheckRule::Values(_) => check.distribution(counts).is_some(),
+        CheckRule::Ratio(_) => counts.ratio(&check.name).is_some(),
+        CheckRule::Classes(_) => counts.classes(&check.name).is_some(),
     }
 }
 
@@ -501,15 +498,11 @@ fn pool(rows: &[&Row], arm: Arm, check: &Check, edges: &[i32]) -> Pool {
         CheckRule::Errors(rule) => Pool::Requests(errors(counts, rule)),
         CheckRule::Ratio(rule) => {
             let mut sum = Tally::default();
-            for counts in counts {
-                if let Some(MetricCounts::Ratio(tally)) = counts.metrics.get(&check.name) {
-                    sum.add(*tally);
-                }
-            }
+            counts.filter_map(|counts| counts.ratio(&check.name)).for_each(|tally| sum.add(tally));
             if rule.events { Pool::Events(sum) } else { Pool::Requests(sum) }
         }
         CheckRule::Latency(rule) | CheckRule::Values(rule) => {
-            Pool::Bins(bins(counts.filter_map(|counts| distribution(counts, check)), rule.worse, edges))
+            Pool::Bins(bins(counts.filter_map(|counts| check.distribution(counts)), rule.worse, edges))
         }
         CheckRule::Classes(rule) => Pool::Classes(classes(counts, check, rule)),
     }
@@ -539,20 +532,12 @@ fn errors<'a>(counts: impl Iterator<Item = &'a ArmCounts>, rule: &ErrorsCheck) -
     sum
 }
 
-fn distribution<'a>(counts: &'a ArmCounts, check: &Check) -> Option<&'a Distribution> {
-    match (&check.rule, counts.metrics.get(&check.name)) {
-        (CheckRule::Latency(_), _) => counts.latency.as_ref(),
-        (CheckRule::Values(_), Some(MetricCounts::Values(values))) => Some(values),
-        _ => None,
-    }
-}
-
 /// Edges that every minute of both arms lists: an edge that is not listed is unknown, not zero.
 fn common_edges(rows: &[&Row], check: &Check) -> Vec<i32> {
     let mut all = rows
         .iter()
         .flat_map(|row| Arm::BOTH.map(|arm| row.arm(arm)))
-        .filter_map(|counts| distribution(counts?, check))
+        .filter_map(|counts| check.distribution(counts?))
         .filter(|minute| minute.count > 0);
     let mut common: Vec<i32> = all.next().map_or_else(Vec::new, |first| first.le.keys().copied().collect());
     all.for_each(|minute| common.retain(|edge| minute.le.contains_key(edge)));
@@ -583,12 +568,9 @@ fn classes<'a>(
     rule: &ClassesCheck,
 ) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
-    for counts in counts {
-        let Some(MetricCounts::Classes { classes }) = counts.metrics.get(&check.name) else { continue };
-        for (class, count) in classes {
-            let name = if rule.values.contains(class) { class } else { OTHER };
-            *sums.entry(name.to_owned()).or_insert(0) += count;
-        }
+    for (class, count) in counts.filter_map(|counts| counts.classes(&check.name)).flatten() {
+        let name = if rule.values.contains(class) { class } else { OTHER_CLASS };
+        *sums.entry(name.to_owned()).or_insert(0) += count;
     }
     sums
 }

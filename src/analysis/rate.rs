@@ -7,8 +7,8 @@
 
 use super::check::{ABORT_ALPHA, ErrorsCheck, RatioCheck, Tolerance};
 use super::evidence::{
-    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, limit, mean, samples_needed,
-    share_of, table,
+    BurnInTables, CHECKED, Calibration, Releases, Setting, Stakes, Temper, arm, few_targets_note, limit,
+    samples_needed, share_of, table,
 };
 use super::timeline::{Exclusion, Place};
 use super::verdict::CheckEvidence;
@@ -320,7 +320,7 @@ impl RateJudge {
         if let Some(slo) = &mut bench.slo {
             slo.step(pair, temper);
         }
-        let ln_e = bench.within.ln_e(pair, rate) / temper.design_effect;
+        let ln_e = bench.within.ln_e(pair, rate) / temper.design_effect.get();
         self.health.step(ln_e).expect("log e-values of checked counts are finite");
         self.step[0].add(pair.stable);
         self.step[1].add(pair.canary);
@@ -331,7 +331,7 @@ impl RateJudge {
             return 1.0;
         };
         let worse = bench.worse.e();
-        bench.slo.as_ref().map_or(worse, |slo| mean([worse, slo.e()].into_iter()))
+        bench.slo.as_ref().map_or(worse, |slo| stats::mean([worse, slo.e()].into_iter()))
     }
 
     /// The SLO, rather than the comparison with stable, is what the evidence rests on.
@@ -364,7 +364,7 @@ impl RateJudge {
             weight,
             parts: Vec::new(),
             notes: self.notes(),
-            design_effect: self.calibration().design_effect,
+            design_effect: self.calibration().design_effect.get(),
             requests_needed: self.requests_needed(),
         }
     }
@@ -376,17 +376,9 @@ impl RateJudge {
     }
 
     fn notes(&self) -> Vec<String> {
-        let few = self.bench.as_ref().filter(|bench| {
-            self.rule.tolerate.is_none()
-                && bench.tolerate == Tolerance::times(super::check::TOLERATE_FEW_TARGETS)
-        });
-        let few = few.map(|bench| {
-            format!(
-                "fewer than {} canary targets: tolerates {}, since one bad host would look like a bad version",
-                super::check::FEW_TARGETS,
-                bench.tolerate
-            )
-        });
+        let named = self.rule.tolerate.is_some();
+        let tolerates = self.bench.as_ref().and_then(|bench| bench.tolerate.times);
+        let few = tolerates.and_then(|times| few_targets_note(named, times));
         let impossible = self.impossible.then(|| {
             "minutes with more bad than total are counted as all bad: is this a counter of events?".to_owned()
         });

@@ -37,39 +37,16 @@ const LEARNING_SAMPLES: f64 = 100.0;
 /// ... and the fewest of them beyond it.
 const LEARNING_SAMPLES_BEYOND: f64 = 3.0;
 
-/// The sum of several minutes, at the edges that all of them list.
-#[derive(Debug, Clone, Default)]
-struct Sum {
-    count: u64,
-    below: Option<BTreeMap<i32, u64>>,
-}
-
-impl Sum {
-    fn add(&mut self, minute: &Distribution) {
-        self.count += minute.count;
-        let Some(below) = &mut self.below else {
-            self.below = Some(minute.le.clone());
-            return;
-        };
-        if !below.keys().eq(minute.le.keys()) {
-            below.retain(|edge, _| minute.le.contains_key(edge));
-        }
-        for (edge, sum) in below.iter_mut() {
-            *sum += minute.le.get(edge).copied().unwrap_or(0);
-        }
-    }
-
-    /// The edge next to the quantile, on its bad side and not below `at_least`: so no more samples lie beyond
-    /// it than the quantile says.
-    fn quantile(&self, quantile: Quantile, worse: Worse, at_least: Edge) -> Option<Threshold> {
-        let rank = quantile.fraction() * self.count as f64;
-        let mut edges = self.below.as_ref()?.range(at_least.0..);
-        let (edge, _) = match worse {
-            Worse::Higher => edges.find(|(_, below)| **below as f64 >= rank)?,
-            Worse::Lower => edges.rfind(|(_, below)| **below as f64 <= rank)?,
-        };
-        Some(Threshold { quantile, edge: Edge(*edge), samples: self.count })
-    }
+/// The edge of a sum of minutes that is next to a quantile, on its bad side and not below `at_least`: so no more
+/// samples lie beyond it than the quantile says.
+fn next_to(sum: &Distribution, quantile: Quantile, worse: Worse, at_least: Edge) -> Option<Threshold> {
+    let rank = quantile.fraction() * sum.count as f64;
+    let mut edges = sum.le.range(at_least.0..);
+    let (edge, _) = match worse {
+        Worse::Higher => edges.find(|(_, below)| **below as f64 >= rank)?,
+        Worse::Lower => edges.rfind(|(_, below)| **below as f64 <= rank)?,
+    };
+    Some(Threshold { quantile, edge: Edge(*edge), samples: sum.count })
 }
 
 /// Learns the thresholds of one check.
@@ -80,7 +57,7 @@ pub(super) struct Learner {
     at_least: Edge,
     settled: Option<Vec<Threshold>>,
     baseline: VecDeque<Distribution>,
-    sum: Sum,
+    sum: Option<Distribution>,
     /// Minutes of the rollout that taught; `None` before the first shift.
     minutes: Option<u32>,
 }
@@ -101,7 +78,7 @@ impl Learner {
             at_least,
             settled: settled.filter(same).cloned(),
             baseline: VecDeque::new(),
-            sum: Sum::default(),
+            sum: None,
             minutes: None,
         }
     }
@@ -118,32 +95,33 @@ impl Learner {
             }
         } else if self.minutes.is_none_or(|minutes| minutes < LEARNING_MINUTES) {
             self.minutes = Some(self.minutes.unwrap_or(0) + 1);
-            self.sum.add(minute);
+            match &mut self.sum {
+                Some(sum) => sum.add(minute),
+                None => self.sum = Some(minute.clone()),
+            }
         }
     }
 
     /// The first shift: what was learnt so far stays if it suffices.
     pub(super) fn first_shift(&mut self) {
         if self.settled.is_none() && self.minutes.is_none() {
-            self.settled = self.of_baseline();
+            self.sum = Distribution::sum(&self.baseline);
+            self.settled = self.of(self.sum.as_ref());
             self.minutes = Some(0);
-            let baseline = std::mem::take(&mut self.baseline);
-            baseline.iter().for_each(|minute| self.sum.add(minute));
+            self.baseline.clear();
         }
     }
 
-    fn of_baseline(&self) -> Option<Vec<Threshold>> {
-        let mut sum = Sum::default();
-        self.baseline.iter().for_each(|minute| sum.add(minute));
-        let all = || {
-            self.quantiles.iter().map(|quantile| sum.quantile(*quantile, self.worse, self.at_least)).collect()
-        };
-        (sum.count >= BASELINE_SAMPLES).then(all).flatten()
+    /// The thresholds of the minutes before the first shift, if those suffice.
+    fn of(&self, baseline: Option<&Distribution>) -> Option<Vec<Threshold>> {
+        let sum = baseline.filter(|sum| sum.count >= BASELINE_SAMPLES)?;
+        let next = |quantile: &Quantile| next_to(sum, *quantile, self.worse, self.at_least);
+        self.quantiles.iter().map(next).collect()
     }
 
     /// The thresholds that stay, if they are known already.
     pub(super) fn settled(&self) -> Option<Vec<Threshold>> {
-        self.settled.clone().or_else(|| self.of_baseline())
+        self.settled.clone().or_else(|| self.of(Distribution::sum(&self.baseline).as_ref()))
     }
 
     /// Whether thresholds may still move.
@@ -157,10 +135,11 @@ impl Learner {
             return settled.get(index).copied();
         }
         let quantile = *self.quantiles.get(index)?;
-        let samples = self.sum.count as f64;
+        let sum = self.sum.as_ref()?;
+        let samples = sum.count as f64;
         let beyond = (1.0 - quantile.fraction()).min(quantile.fraction()) * samples;
         (samples >= LEARNING_SAMPLES && beyond >= LEARNING_SAMPLES_BEYOND)
-            .then(|| self.sum.quantile(quantile, self.worse, self.at_least))
+            .then(|| next_to(sum, quantile, self.worse, self.at_least))
             .flatten()
     }
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::edge::{self, Edge};
+
 use crate::units::{Minute, Share};
 
 /// The two groups that are compared.
@@ -75,6 +77,37 @@ pub struct Distribution {
     pub le: BTreeMap<i32, u64>,
 }
 
+impl Distribution {
+    /// Adds another minute, at the edges that both list: an edge that is not listed is unknown, not zero.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        if !self.le.keys().eq(other.le.keys()) {
+            self.le.retain(|edge, _| other.le.contains_key(edge));
+        }
+        for (edge, sum) in &mut self.le {
+            *sum += other.le.get(edge).copied().unwrap_or(0);
+        }
+    }
+
+    /// The sum of several minutes; `None` of none.
+    #[must_use]
+    pub fn sum<'a>(minutes: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut minutes = minutes.into_iter();
+        let mut sum = minutes.next()?.clone();
+        minutes.for_each(|minute| sum.add(minute));
+        Some(sum)
+    }
+
+    /// The listed edge that is nearest to `value`, by ratio.
+    #[must_use]
+    pub fn nearest_edge(&self, value: f64) -> Option<Edge> {
+        let power = edge::power(value);
+        let distance = |edge: &i32| (f64::from(*edge) - power).abs();
+        let nearest = self.le.keys().min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+        Some(Edge(*nearest))
+    }
+}
+
 /// JSON has text for keys, and an untagged enum hands them on as text: read them as numbers here.
 fn edges<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<i32, u64>, D::Error> {
     let text = BTreeMap::<String, u64>::deserialize(from)?;
@@ -130,6 +163,33 @@ pub struct ArmCounts {
 }
 
 impl ArmCounts {
+    /// Bad of total by the application's own counters, under this name.
+    #[must_use]
+    pub fn ratio(&self, name: &str) -> Option<Tally> {
+        match self.metrics.get(name)? {
+            MetricCounts::Ratio(tally) => Some(*tally),
+            _ => None,
+        }
+    }
+
+    /// Values of the application's own, under this name.
+    #[must_use]
+    pub fn values(&self, name: &str) -> Option<&Distribution> {
+        match self.metrics.get(name)? {
+            MetricCounts::Values(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Samples by class, under this name.
+    #[must_use]
+    pub fn classes(&self, name: &str) -> Option<&BTreeMap<String, u64>> {
+        match self.metrics.get(name)? {
+            MetricCounts::Classes { classes } => Some(classes),
+            _ => None,
+        }
+    }
+
     /// Requests that a target answered, whatever the answer; `None` if the source knows no classes.
     ///
     /// A row with no class at all and no `errors` is a minute in which nothing was answered: CloudWatch

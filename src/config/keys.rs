@@ -214,15 +214,57 @@ pub(super) static STEPS_KEYS: [Key; 2] = [
 const RATES_PROMOTE_WITHIN: Tolerance =
     Tolerance { times: Some(check::PROMOTE_WITHIN_TIMES), points: Some(check::PROMOTE_WITHIN_POINTS) };
 
+// Keys that several tables have.
+
+/// CloudWatch's namespace of a metric.
+const NAMESPACE: Key =
+    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." };
+/// The name of a metric.
+const METRIC: Key =
+    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." };
+/// Of both groups.
+const SHARED_DIMENSIONS: Key = Key {
+    name: "dimensions",
+    kind: Kind::Dimensions { required: false },
+    meaning: "The dimensions that both groups share.",
+};
+/// Of stable.
+const STABLE_DIMENSIONS: Key = Key {
+    name: "stable",
+    kind: Kind::Dimensions { required: true },
+    meaning: "The dimensions of stable alone.",
+};
+/// Of the canary.
+const CANARY_DIMENSIONS: Key = Key {
+    name: "canary",
+    kind: Kind::Dimensions { required: true },
+    meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
+};
+/// How a metric counts.
+const STATISTIC: Key = Key {
+    name: "statistic",
+    kind: Kind::Word { default: "sum", words: &["sum", "sample_count"] },
+    meaning: "What a minute counts: the sum of the samples, or their number where each is one event.",
+};
+/// What no rate is drained for.
+const TOLERATE_RATE: Key = Key {
+    name: "tolerate",
+    kind: Kind::Tolerance { default: Tolerance::times(check::TOLERATE), usual: true },
+    meaning: "How much worse than stable is no reason to drain: times the odds, points, or the \
+              larger of both. If absent: 1.25x, and 1.5x where the canary has fewer than four \
+              targets.",
+};
+/// What every rate is promoted within.
+const PROMOTE_WITHIN_RATE: Key = Key {
+    name: "promote_within",
+    kind: Kind::Tolerance { default: RATES_PROMOTE_WITHIN, usual: false },
+    meaning: "A canary is proven healthy when it is surely not worse than stable by this much; of a \
+              ratio and points, the larger counts.",
+};
+
 /// The keys of the errors check.
 static ERRORS_KEYS: [Key; 8] = [
-    Key {
-        name: "tolerate",
-        kind: Kind::Tolerance { default: Tolerance::times(check::TOLERATE), usual: true },
-        meaning: "How much worse than stable is no reason to drain: times the odds, points, or the \
-                  larger of both. If absent: 1.25x, and 1.5x where the canary has fewer than four \
-                  targets.",
-    },
+    TOLERATE_RATE,
     Key {
         name: "ignore_below",
         kind: Kind::Rate { default: check::IGNORE_BELOW, zero: true, max: ALL },
@@ -246,12 +288,7 @@ static ERRORS_KEYS: [Key; 8] = [
         meaning: "The immediate trigger and slo also need the canary to be worse than stable, so that a fix \
                   is not blocked while stable burns.",
     },
-    Key {
-        name: "promote_within",
-        kind: Kind::Tolerance { default: RATES_PROMOTE_WITHIN, usual: false },
-        meaning: "A canary is proven healthy when it is surely not worse than stable by this much; of a \
-                  ratio and points, the larger counts.",
-    },
+    PROMOTE_WITHIN_RATE,
     Key {
         name: "count_4xx",
         kind: Kind::Flag { default: false },
@@ -305,13 +342,7 @@ static RATIO_KEYS: [Key; 7] = [
         kind: Kind::Mapping(&RATIO_SOURCE_KEYS),
         meaning: "Makes it a check of bad events out of all, and says where the counters are.",
     },
-    Key {
-        name: "tolerate",
-        kind: Kind::Tolerance { default: Tolerance::times(check::TOLERATE), usual: true },
-        meaning: "How much worse than stable is no reason to drain: times the odds, points, or the \
-                  larger of both. If absent: 1.25x, and 1.5x where the canary has fewer than four \
-                  targets.",
-    },
+    TOLERATE_RATE,
     Key {
         name: "ignore_below",
         kind: Kind::Rate { default: check::IGNORE_BELOW, zero: true, max: ALL },
@@ -328,12 +359,7 @@ static RATIO_KEYS: [Key; 7] = [
         meaning: "slo also needs the canary to be worse than stable, so that a fix \
                   is not blocked while stable burns.",
     },
-    Key {
-        name: "promote_within",
-        kind: Kind::Tolerance { default: RATES_PROMOTE_WITHIN, usual: false },
-        meaning: "A canary is proven healthy when it is surely not worse than stable by this much; of a \
-                  ratio and points, the larger counts.",
-    },
+    PROMOTE_WITHIN_RATE,
     Key {
         name: "events",
         kind: Kind::Flag { default: false },
@@ -414,76 +440,20 @@ static CLASSES_KEYS: [Key; 3] = [
 ];
 
 /// The keys of a metric whose samples are compared.
-static METRIC_KEYS: [Key; 5] = [
-    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." },
-    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." },
-    Key {
-        name: "dimensions",
-        kind: Kind::Dimensions { required: false },
-        meaning: "The dimensions that both groups share.",
-    },
-    Key {
-        name: "stable",
-        kind: Kind::Dimensions { required: true },
-        meaning: "The dimensions of stable alone.",
-    },
-    Key {
-        name: "canary",
-        kind: Kind::Dimensions { required: true },
-        meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
-    },
-];
+static METRIC_KEYS: [Key; 5] = [NAMESPACE, METRIC, SHARED_DIMENSIONS, STABLE_DIMENSIONS, CANARY_DIMENSIONS];
 
 /// The keys of a metric that counts.
-static COUNTER_KEYS: [Key; 6] = [
-    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." },
-    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." },
-    Key {
-        name: "dimensions",
-        kind: Kind::Dimensions { required: false },
-        meaning: "The dimensions that both groups share.",
-    },
-    Key {
-        name: "stable",
-        kind: Kind::Dimensions { required: true },
-        meaning: "The dimensions of stable alone.",
-    },
-    Key {
-        name: "canary",
-        kind: Kind::Dimensions { required: true },
-        meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
-    },
-    Key {
-        name: "statistic",
-        kind: Kind::Word { default: "sum", words: &["sum", "sample_count"] },
-        meaning: "What a minute counts: the sum of the samples, or their number where each is one event.",
-    },
-];
+static COUNTER_KEYS: [Key; 6] =
+    [NAMESPACE, METRIC, SHARED_DIMENSIONS, STABLE_DIMENSIONS, CANARY_DIMENSIONS, STATISTIC];
 
 /// The keys of a metric that counts classes.
 static CLASSES_SOURCE_KEYS: [Key; 8] = [
-    Key { name: "namespace", kind: Kind::AwsName { colon: false }, meaning: "CloudWatch's namespace." },
-    Key { name: "metric", kind: Kind::AwsName { colon: true }, meaning: "The metric's name." },
-    Key {
-        name: "dimensions",
-        kind: Kind::Dimensions { required: false },
-        meaning: "The dimensions that both groups share.",
-    },
-    Key {
-        name: "stable",
-        kind: Kind::Dimensions { required: true },
-        meaning: "The dimensions of stable alone.",
-    },
-    Key {
-        name: "canary",
-        kind: Kind::Dimensions { required: true },
-        meaning: "The dimensions of the canary alone: those of stable, and at least one with another value.",
-    },
-    Key {
-        name: "statistic",
-        kind: Kind::Word { default: "sum", words: &["sum", "sample_count"] },
-        meaning: "What a minute counts: the sum of the samples, or their number where each is one event.",
-    },
+    NAMESPACE,
+    METRIC,
+    SHARED_DIMENSIONS,
+    STABLE_DIMENSIONS,
+    CANARY_DIMENSIONS,
+    STATISTIC,
     Key {
         name: "dimension",
         kind: Kind::AwsName { colon: false },

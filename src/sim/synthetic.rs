@@ -13,14 +13,14 @@ use serde::Serialize;
 use statrs::function::erf::erfc;
 
 use super::random::Random;
-use crate::analysis::edge::Edge;
+use crate::analysis::edge::{Edge, LATENCY_EDGES};
 use crate::analysis::window::{ArmCounts, Distribution, MetricCounts, Row, Tally};
 use crate::units::{Minute, Share};
 
 /// The first edge that latency is counted below, 10 ms. Other distributions have it as far below their median.
-pub const FIRST_EDGE: i32 = -48;
+pub const FIRST_EDGE: i32 = *LATENCY_EDGES.start();
 /// The last one, a minute.
-pub const LAST_EDGE: i32 = 43;
+pub const LAST_EDGE: i32 = *LATENCY_EDGES.end();
 /// The median response time: that of the simulated cloud.
 pub const LATENCY_MEDIAN_S: f64 = 0.08;
 /// The spread of the response time's logarithm: p95 is 3.2 times the median, p99 5.1 times.

@@ -53,12 +53,6 @@ pub enum StatsError {
         /// Length of the second.
         right: usize,
     },
-    /// A list from which nothing can be computed because it is empty.
-    #[error("{what} must not be empty")]
-    Empty {
-        /// Which list.
-        what: &'static str,
-    },
 }
 
 /// Largest count, or sum of counts, that is accepted: 2^50, well inside the integers that

@@ -1,5 +1,6 @@
 //! The common odds ratio of many tables.
 
+use super::design_effect::DesignEffect;
 use super::error::exact;
 use super::odds::{ODDS_RATIO_MAX, ODDS_RATIO_MIN, OddsRatio};
 use super::table::Table;
@@ -21,9 +22,9 @@ impl CommonOdds {
     /// sign(ln psi) max(0, |ln psi| - errors sqrt(D) se),   exponentiated
     /// ```
     #[must_use]
-    pub fn surely(self, errors: f64, design_effect: f64) -> f64 {
+    pub fn surely(self, errors: f64, design_effect: DesignEffect) -> f64 {
         let ln = self.ratio.get().ln();
-        let rest = (ln.abs() - errors * design_effect.sqrt() * self.ln_error).max(0.0);
+        let rest = (ln.abs() - errors * design_effect.get().sqrt() * self.ln_error).max(0.0);
         rest.copysign(ln).exp()
     }
 }
@@ -115,10 +116,13 @@ mod tests {
     #[test]
     fn only_what_is_beyond_its_error_is_sure() {
         let common = mantel_haenszel(&[table(20, 100, 10, 100)]).unwrap();
-        assert_eq!(common.surely(2.0, 1.0), 1.0);
-        assert!((common.surely(0.0, 9.0) - common.ratio.get()).abs() < 1e-12);
+        assert_eq!(common.surely(2.0, DesignEffect::NONE), 1.0);
+        assert!((common.surely(0.0, DesignEffect::new(9.0).unwrap()) - common.ratio.get()).abs() < 1e-12);
         let other = mantel_haenszel(&[table(10, 100, 20, 100)]).unwrap();
-        assert!((other.surely(1.0, 1.0) * common.surely(1.0, 1.0) - 1.0).abs() < 1e-12);
-        assert!(common.surely(1.0, 1.0) < common.ratio.get());
+        assert!(
+            (other.surely(1.0, DesignEffect::NONE) * common.surely(1.0, DesignEffect::NONE) - 1.0).abs()
+                < 1e-12
+        );
+        assert!(common.surely(1.0, DesignEffect::NONE) < common.ratio.get());
     }
 }

@@ -202,8 +202,7 @@ impl<const K: usize> RestartedMixture<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::ln_sum_exp;
-    use crate::stats::oracle::{self, assert_close};
+    use crate::stats::oracle::{self, assert_close, ln_sum_exp};
     use crate::stats::{Arm, Margins, OddsGrid, OddsRatio, Table};
     use proptest::prelude::*;
     use serde_json::Value;

@@ -18,8 +18,8 @@
 //! | are the rates alike enough? | [`Allowance::ln_e`] | [`CeiledEvidence`] |
 //! | is the share of traffic right? | [`ShareInterval::ln_e`] | totals alone |
 //!
-//! [`DesignEffect`] tempers evidence where requests are not independent, [`ln_weighted_mean`] and
-//! its neighbours combine it, and [`requests_needed`] says how much is missing.
+//! [`DesignEffect`] tempers evidence where requests are not independent, [`mean`] and
+//! [`weighted_mean`] combine it, and [`requests_needed`] says how much is missing.
 //!
 //! Every formula is checked against values with 50 digits, see `tests/oracle/`.
 
@@ -46,7 +46,7 @@ mod sample_ratio;
 mod table;
 
 pub use ceiling::CeiledEvidence;
-pub use combine::{ln_mean, ln_min, ln_sum_exp, ln_weighted_mean};
+pub use combine::{mean, weighted_mean};
 pub use design_effect::{DESIGN_EFFECT_MAX, DesignEffect};
 pub use error::{COUNT_MAX, StatsError};
 pub use event_counts::EventCounts;

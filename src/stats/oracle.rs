@@ -21,6 +21,15 @@ pub(super) fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("a list").iter().map(number).collect()
 }
 
+/// Log of a sum of exponentials, without overflow or underflow.
+pub(super) fn ln_sum_exp(values: &[f64]) -> f64 {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if largest.is_infinite() {
+        return largest;
+    }
+    largest + values.iter().map(|v| (v - largest).exp()).sum::<f64>().ln()
+}
+
 /// A count.
 pub(super) fn count(value: &Value) -> u64 {
     value.as_u64().expect("a whole number")

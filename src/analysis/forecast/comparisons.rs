@@ -4,9 +4,8 @@ use super::comparison::{CHECKED, Comparison, Promise, tolerated_odds};
 use super::traffic::Base;
 use super::{Question, Rate, Times};
 use crate::analysis::check::{
-    BadBeyond, CLASS_COMMON, Check, CheckRule, ClassesCheck, DistributionCheck, FEW_TARGETS, Margin,
-    PROMOTE_WITHIN_BODY, PROMOTE_WITHIN_SHIFTED, PROMOTE_WITHIN_TAIL, STICKY_TOLERATE, TAIL, TOLERATE,
-    TOLERATE_FEW_TARGETS, Tolerance, Worse,
+    BadBeyond, CLASS_COMMON, Check, CheckRule, ClassesCheck, DistributionCheck, Margin, STICKY_TOLERATE,
+    Tolerance, Worse, usual_tolerance,
 };
 use crate::stats::{Allowance, LearntRate, OddsRatio};
 use crate::units::Quantile;
@@ -69,8 +68,7 @@ fn parts(tolerance: Tolerance) -> (f64, f64) {
 
 /// The tolerance of a plan that has none.
 fn usual(question: &Question<'_>) -> Times {
-    let few = question.traffic.canary_targets.is_some_and(|targets| targets < FEW_TARGETS);
-    if few { TOLERATE_FEW_TARGETS } else { TOLERATE }
+    usual_tolerance(question.traffic.canary_targets)
 }
 
 /// The tolerance of latency or classes: larger where clients are sticky and no burn-in has shown how much.
@@ -85,16 +83,9 @@ fn odds(ratio: f64) -> OddsRatio {
 }
 
 fn of_distribution(question: &Question<'_>, rule: &DistributionCheck, plain: &Comparison) -> Vec<Comparison> {
-    let (tolerated, is_shifted) = margin(question, rule);
-    let within = |quantile: Option<Quantile>| match rule.promote_within {
-        Some(times) => times,
-        None if is_shifted => PROMOTE_WITHIN_SHIFTED,
-        None if quantile.is_some_and(|quantile| quantile >= TAIL) => PROMOTE_WITHIN_TAIL,
-        None => PROMOTE_WITHIN_BODY,
-    };
     let comparison = |quantile| Comparison {
-        tolerated: of_sticky(question, tolerated),
-        promise: Some(Promise::Odds(odds(within(quantile).ratio()))),
+        tolerated: of_sticky(question, rule.tolerated(usual(question))),
+        promise: Some(Promise::Odds(odds(rule.allowed(quantile).ratio()))),
         ..plain.clone()
     };
     let quantiles = match &rule.bad_beyond {
@@ -115,15 +106,6 @@ fn of_distribution(question: &Question<'_>, rule: &DistributionCheck, plain: &Co
         }
     };
     quantiles.iter().map(of).collect()
-}
-
-/// The odds ratio that is tolerated beyond the thresholds, and whether the canary's lies further out.
-fn margin(question: &Question<'_>, rule: &DistributionCheck) -> (Times, bool) {
-    match rule.tolerate {
-        None => (usual(question), false),
-        Some(Margin::Times(times)) => (times, false),
-        Some(Margin::Relative(_) | Margin::Absolute(_)) => (Times::constant(1.0), true),
-    }
 }
 
 /// Each class against the rest; in both directions, so that each has half the weight.

@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::check::{
-    BadBeyond, CLASS_RARE, Check, CheckRule, ClassesCheck, DistributionCheck, ErrorsCheck, Worse,
+    BadBeyond, CLASS_RARE, Check, CheckRule, ClassesCheck, DistributionCheck, ErrorsCheck, OTHER_CLASS,
 };
 use crate::analysis::edge::Edge;
 use crate::analysis::tally::{ErrorTally, UnderWay};
-use crate::analysis::window::{ArmCounts, Distribution, MetricCounts, Row, Tally, Window};
+use crate::analysis::window::{Distribution, Row, Tally, Window};
 use crate::stats::{Arm, LearntRate};
-
-/// Samples of classes that the plan does not name, or that are too rare to compare.
-const OTHER: &str = "other";
 
 /// What is known of one check's metric on stable.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,10 +110,7 @@ pub fn needs_rate(check: &Check) -> bool {
 }
 
 fn base(check: &Check, window: &Window, requests: u64, notes: &mut Vec<String>) -> Option<Base> {
-    let metrics = || {
-        let counts = window.rows().filter_map(|row| row.stable.as_ref());
-        counts.filter_map(|counts: &ArmCounts| counts.metrics.get(&check.name))
-    };
+    let stable = || window.rows().filter_map(|row| row.stable.as_ref());
     let of = |tally: Tally| {
         let rate = LearntRate::from_past(Arm::new(tally.bad.min(tally.total), tally.total).ok()?);
         let samples_per_request = tally.total as f64 / requests as f64;
@@ -124,29 +118,17 @@ fn base(check: &Check, window: &Window, requests: u64, notes: &mut Vec<String>) 
     };
     match &check.rule {
         CheckRule::Errors(rule) => of(errors(window, rule)),
-        CheckRule::Ratio(_) => of(metrics().fold(Tally::default(), |mut sum, counts| {
-            if let MetricCounts::Ratio(tally) = counts {
-                sum.add(*tally);
-            }
-            sum
-        })),
-        CheckRule::Latency(rule) => {
-            let latencies = window.rows().filter_map(|row| row.stable.as_ref()?.latency.as_ref());
-            of(beyond(check, rule, sum(latencies), notes)?)
+        CheckRule::Ratio(_) => {
+            let mut sum = Tally::default();
+            stable().filter_map(|counts| counts.ratio(&check.name)).for_each(|tally| sum.add(tally));
+            of(sum)
         }
-        CheckRule::Values(rule) => {
-            let values = metrics().filter_map(|counts| match counts {
-                MetricCounts::Values(values) => Some(values),
-                _ => None,
-            });
-            of(beyond(check, rule, sum(values), notes)?)
+        CheckRule::Latency(rule) | CheckRule::Values(rule) => {
+            let sum = Distribution::sum(stable().filter_map(|counts| check.distribution(counts)))?;
+            of(beyond(check, rule, &sum, notes)?)
         }
         CheckRule::Classes(rule) => {
-            let counts = metrics().filter_map(|counts| match counts {
-                MetricCounts::Classes { classes } => Some(classes),
-                _ => None,
-            });
-            classes(rule, counts, requests)
+            classes(rule, stable().filter_map(|counts| counts.classes(&check.name)), requests)
         }
     }
 }
@@ -164,36 +146,22 @@ fn errors(window: &Window, rule: &ErrorsCheck) -> Tally {
     sum
 }
 
-fn sum<'d>(distributions: impl Iterator<Item = &'d Distribution>) -> Distribution {
-    let mut sum = Distribution::default();
-    for distribution in distributions {
-        sum.count += distribution.count;
-        for (edge, below) in &distribution.le {
-            *sum.le.entry(*edge).or_default() += below;
-        }
-    }
-    sum
-}
-
 /// Samples beyond the check's fixed value, at the nearest edge that is listed; of quantiles all samples, of
 /// which the rule itself says how many are bad.
 fn beyond(
     check: &Check,
     rule: &DistributionCheck,
-    values: Distribution,
+    values: &Distribution,
     notes: &mut Vec<String>,
 ) -> Option<Tally> {
     let BadBeyond::Fixed(value) = rule.bad_beyond else {
         return (values.count > 0).then_some(Tally { bad: 0, total: values.count });
     };
-    let wanted = Edge::nearest(value);
-    let (edge, below) = values.le.into_iter().min_by_key(|(edge, _)| edge.abs_diff(wanted.0))?;
-    if edge != wanted.0 {
-        let edge = Edge(edge);
+    let edge = values.nearest_edge(value)?;
+    if edge != Edge::nearest(value) {
         notes.push(format!("{}: the nearest edge to {value} in the recording is {edge}", check.name));
     }
-    let bad = if rule.worse == Worse::Lower { below } else { values.count - below.min(values.count) };
-    Some(Tally { bad, total: values.count })
+    Some(rule.worse.beyond(edge, values))
 }
 
 /// Each class with its part; what the plan does not name, or what is too rare, is one class more.
@@ -205,14 +173,14 @@ fn classes<'c>(
     let mut counts = BTreeMap::<&str, u64>::new();
     for (class, n) in minutes.flatten() {
         let known = rule.values.is_empty() || rule.values.contains(class);
-        *counts.entry(if known { class } else { OTHER }).or_default() += n;
+        *counts.entry(if known { class } else { OTHER_CLASS }).or_default() += n;
     }
     let total: u64 = counts.values().sum();
     let rare = |n: u64| (n as f64) < CLASS_RARE.fraction() * total as f64;
-    let other = counts.iter().filter(|(class, n)| **class == OTHER || rare(**n)).map(|(_, n)| n).sum();
-    counts.retain(|class, n| *class != OTHER && !rare(*n));
+    let other = counts.iter().filter(|(class, n)| **class == OTHER_CLASS || rare(**n)).map(|(_, n)| n).sum();
+    counts.retain(|class, n| *class != OTHER_CLASS && !rare(*n));
     if other > 0 {
-        counts.insert(OTHER, other);
+        counts.insert(OTHER_CLASS, other);
     }
     let part =
         |(class, n): (&str, u64)| Some((class.to_owned(), LearntRate::from_past(Arm::new(n, total).ok()?)));
@@ -227,6 +195,7 @@ fn classes<'c>(
 mod tests {
     use super::*;
     use crate::analysis::check::{RatioCheck, Rules};
+    use crate::analysis::window::{ArmCounts, MetricCounts};
     use crate::units::{Minute, Share, Times};
 
     fn window(minutes: i64) -> Window {

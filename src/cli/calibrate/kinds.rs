@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::super::args::CalibrateArgs;
 use super::faults::Asked;
 use crate::analysis::check::{
-    BadBeyond, Check, CheckRule, DistributionCheck, ErrorsCheck, Margin, PROMOTE_WITHIN_BODY,
-    PROMOTE_WITHIN_SHIFTED, PROMOTE_WITHIN_TAIL, RatioCheck, TAIL, TOLERATE, Tolerance, Worse,
+    BadBeyond, Check, CheckRule, DistributionCheck, ErrorsCheck, Margin, RatioCheck, TOLERATE, Tolerance,
+    Worse,
 };
-use crate::analysis::edge::{BASE, edges_between};
+use crate::analysis::edge::BASE;
 use crate::rollout::plan::Plan;
 use crate::sim::synthetic::{Fault, Law, LogNormal, MetricChange, RateChange, SpreadChange, Workload};
 use crate::units::{Rate, Times};
@@ -254,28 +254,21 @@ fn spread_at_tolerance(rule: &DistributionCheck, law: LogNormal) -> SpreadChange
 
 fn spread_at_promote_within(rule: &DistributionCheck, law: LogNormal) -> SpreadChange {
     let (edges, _) = margin(rule, law);
-    let shifted = matches!(rule.tolerate, Some(Margin::Relative(_) | Margin::Absolute(_)));
-    let usual = match &rule.bad_beyond {
-        _ if shifted => PROMOTE_WITHIN_SHIFTED,
-        BadBeyond::Quantiles(quantiles) if quantiles.iter().all(|q| q.fraction() >= TAIL.fraction()) => {
-            PROMOTE_WITHIN_TAIL
-        }
-        _ => PROMOTE_WITHIN_BODY,
+    // What every threshold allows.
+    let least = match &rule.bad_beyond {
+        BadBeyond::Quantiles(quantiles) => quantiles.iter().copied().reduce(|a, b| if b < a { b } else { a }),
+        BadBeyond::Fixed(_) => None,
     };
-    worse_by(rule.worse, edges, rule.promote_within.unwrap_or(usual).ratio())
+    worse_by(rule.worse, edges, rule.allowed(least).ratio())
 }
 
 /// Edges and odds that a distribution may be worse by.
 fn margin(rule: &DistributionCheck, law: LogNormal) -> (i32, f64) {
-    let further = |from: f64, by: f64| match rule.worse {
-        Worse::Higher => edges_between(from, from + by),
-        Worse::Lower => edges_between(from, (from - by).max(f64::MIN_POSITIVE)),
-    };
+    let odds = rule.tolerated(TOLERATE).ratio();
     match rule.tolerate {
-        None => (0, TOLERATE.ratio()),
-        Some(Margin::Times(times)) => (0, times.ratio()),
-        Some(Margin::Relative(by)) => (further(1.0, by.fraction()), 1.0),
-        Some(Margin::Absolute(by)) => {
+        None | Some(Margin::Times(_)) => (0, odds),
+        Some(Margin::Relative(_)) => (rule.edges_out(1.0), odds),
+        Some(Margin::Absolute(_)) => {
             let thresholds = match &rule.bad_beyond {
                 BadBeyond::Fixed(limit) => vec![*limit],
                 BadBeyond::Quantiles(quantiles) => {
@@ -283,7 +276,7 @@ fn margin(rule: &DistributionCheck, law: LogNormal) -> (i32, f64) {
                 }
             };
             // What no threshold convicts of is the least of what they allow.
-            (thresholds.into_iter().map(|threshold| further(threshold, by)).min().unwrap_or(0), 1.0)
+            (thresholds.into_iter().map(|threshold| rule.edges_out(threshold)).min().unwrap_or(0), odds)
         }
     }
 }
@@ -291,7 +284,7 @@ fn margin(rule: &DistributionCheck, law: LogNormal) -> (i32, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::check::{ClassesCheck, Rules};
+    use crate::analysis::check::{ClassesCheck, PROMOTE_WITHIN_BODY, Rules};
     use crate::cli::args::{Args, Command};
     use crate::cli::input;
     use clap::Parser;
