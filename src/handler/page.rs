@@ -62,6 +62,12 @@ fn body(record: &Record, page: &Page) -> String {
     line(&mut text, "Share", &format!("{} of the traffic {when}", page.share));
     if let Some(judgement) = &page.judgement {
         evidence(&mut text, record, judgement);
+        // Who deploys after a burn-in must know what it has shown.
+        for check in judgement.checks.iter().filter(|_| page.kind == PageKind::BurntIn) {
+            for note in &check.notes {
+                line(&mut text, "Note", &format!("{}: {note}", check.name));
+            }
+        }
     }
     line(&mut text, "Done", &done(record, page.kind));
     line(&mut text, "To do", &to_do(record, page));

@@ -370,6 +370,8 @@ fn a_burn_in_waits_for_the_word_that_the_new_version_is_there_and_then_judges_it
     let reports = world.ticks(40);
     assert!(reports[1..].iter().all(|report| report["decision"] == "hold"), "{reports:?}");
     assert_eq!(world.pages(), ["[warning] checkout-v42: burn-in done, deploy the new version"]);
+    let page = &world.cloud.messages()[0].body;
+    assert!(page.contains("Note       latency: burn-in: 1.0 times noisier"), "{page}");
     world.command(&json!({ "command": "resume", "rollout": ROLLOUT })).unwrap();
     let promoted = world.until("promote", 30);
     assert_eq!(world.share(), percent(25.0), "{promoted}");
