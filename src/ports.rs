@@ -10,7 +10,7 @@ use crate::analysis::threshold::Threshold;
 use crate::analysis::window::Row;
 use crate::rollout::effect::Write;
 use crate::rollout::plan::Targets;
-use crate::rollout::record::{LogEntry, Record};
+use crate::rollout::record::{Audit, LogEntry, Record};
 use crate::units::{Minute, Share};
 
 /// What kind of failure it was, for those who decide what to do about it.
@@ -196,10 +196,19 @@ pub trait TrafficRouter {
     fn healthy_targets(&self, group: &str) -> impl Future<Output = Result<u32, Failure>> + Send;
 }
 
+/// The rollouts that ticks have work with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Running {
+    /// Their records.
+    pub records: Vec<Record>,
+    /// What was said of those that can't be read: nobody watches them.
+    pub unreadable: Vec<String>,
+}
+
 /// Keeps records and the decision log.
 pub trait RecordStore {
-    /// All rollouts that have not ended, in one read.
-    fn running(&self) -> impl Future<Output = Result<Vec<Record>, Failure>> + Send;
+    /// All rollouts that ticks have work with, in one read. Those that can't be read stop no other.
+    fn running(&self) -> impl Future<Output = Result<Running, Failure>> + Send;
 
     /// One rollout, running or ended.
     fn get(&self, rollout: &str) -> impl Future<Output = Result<Option<Record>, Failure>> + Send;
@@ -213,6 +222,12 @@ pub trait RecordStore {
     /// Replaces the record of `record.version`, which becomes one higher in the answer. `Conflict` if it
     /// is not the stored one.
     fn put(&self, record: &Record) -> impl Future<Output = Result<Record, Failure>> + Send;
+
+    /// Who froze all rollouts and why; `None` if nobody did. Consistent: what was set before is seen.
+    fn freeze(&self) -> impl Future<Output = Result<Option<Audit>, Failure>> + Send;
+
+    /// Freezes all rollouts, or thaws them.
+    fn set_freeze(&self, freeze: Option<&Audit>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Adds to the decision log.
     fn log(&self, entry: &LogEntry) -> impl Future<Output = Result<(), Failure>> + Send;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::{self, BufRead, Read};
 
 use serde_json::{Map, Value, json};
 
@@ -15,6 +16,13 @@ use crate::units::{Minute, Share};
 pub const VERSION: u64 = 1;
 /// The longest recording that is read: two months of minutes, with distributions.
 pub const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest line: ten distributions of a thousand bins in both arms fit into a third of it.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// The most minutes from the first to the last, both counted: two months. Every minute in between costs those
+/// who judge it as much as one that is there.
+pub const SPAN_MAX: i64 = 62 * 24 * 60;
+/// The longest name in the header, in characters.
+const NAME_CHARS: usize = 1_000;
 /// As many problems as are kept; the rest are counted.
 pub const SHOWN_PROBLEMS: usize = 20;
 /// The largest count, so that sums over the longest recording can't overflow.
@@ -100,30 +108,121 @@ impl fmt::Display for RecordingErrors {
     }
 }
 
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Its lines could not be read.
+    #[error(transparent)]
+    Source(#[from] io::Error),
+    /// They are wrong.
+    #[error(transparent)]
+    Wrong(#[from] RecordingErrors),
+}
+
 /// Reads a recording. Lines may be out of order, and a repeated minute replaces the earlier one.
 ///
 /// # Errors
 /// Every problem, with line and key. Of a text that is no recording, or one of another version, only that.
 pub fn parse(text: &str) -> Result<Recording, RecordingErrors> {
-    let mut reader = Reader::default();
+    let mut parser = Parser::default();
     if text.len() > BYTES_MAX {
-        reader.problem("", format!("the recording has {} bytes; at most {BYTES_MAX} are read", text.len()));
-        return Err(reader.into_errors());
+        let rule = format!("the recording has {} bytes; at most {BYTES_MAX} are read", text.len());
+        parser.reader.problem("", rule);
+        return parser.finish();
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let Some(mut recording) = lines.next().and_then(|(index, line)| reader.header(index + 1, line)) else {
-        if reader.count == 0 {
-            reader.problem("", "the recording is empty: its first line must be a header");
-        }
-        return Err(reader.into_errors());
-    };
-    for (index, line) in lines {
-        if let Some(row) = reader.row(index + 1, line) {
-            recording.window.insert(row);
+    for line in text.lines() {
+        if !parser.line(line.as_bytes()) {
+            break;
         }
     }
-    if reader.count == 0 { Ok(recording) } else { Err(reader.into_errors()) }
+    parser.finish()
+}
+
+/// The same, line by line: no more is held than one line and the minutes that were read from the others.
+///
+/// # Errors
+/// What [`parse`] says, or why the lines can't be read. A line that is too long ends the reading.
+pub fn read(mut from: impl BufRead) -> Result<Recording, ReadError> {
+    let mut parser = Parser::default();
+    let (mut line, mut bytes) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        // One byte more than a line may have tells that it has more.
+        bytes += from.by_ref().take(LINE_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            break;
+        }
+        if bytes > BYTES_MAX {
+            parser.reader.line = 0;
+            let rule = format!("the recording has more than {BYTES_MAX} bytes; no more are read");
+            parser.reader.problem("", rule);
+            break;
+        }
+        let text = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        if !parser.line(text.unwrap_or(&line)) {
+            break;
+        }
+    }
+    Ok(parser.finish()?)
+}
+
+/// Takes a recording's lines, one after the other.
+#[derive(Debug, Default)]
+struct Parser {
+    reader: Reader,
+    /// Lines so far.
+    lines: usize,
+    /// There as soon as there is a header.
+    recording: Option<Recording>,
+}
+
+impl Parser {
+    /// Answers whether there is any use in going on.
+    fn line(&mut self, line: &[u8]) -> bool {
+        self.lines += 1;
+        self.reader.line = self.lines;
+        if line.len() > LINE_BYTES_MAX {
+            self.reader.problem("", format!("has more than {LINE_BYTES_MAX} bytes; no more are read"));
+            return false;
+        }
+        let line = match self.lines {
+            1 => line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line),
+            _ => line,
+        };
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line,
+            Err(error) => {
+                self.reader.problem("", format!("is not UTF-8 text (byte {})", error.valid_up_to() + 1));
+                return self.recording.is_some();
+            }
+        };
+        if line.trim().is_empty() {
+            return true;
+        }
+        match &mut self.recording {
+            Some(recording) => {
+                if let Some(row) = self.reader.row(line) {
+                    recording.window.insert(row);
+                }
+                true
+            }
+            none => {
+                *none = self.reader.header(line);
+                none.is_some()
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Recording, RecordingErrors> {
+        if self.recording.is_none() && self.reader.count == 0 {
+            self.reader.line = 0;
+            self.reader.problem("", "the recording is empty: its first line must be a header");
+        }
+        match self.recording {
+            Some(recording) if self.reader.count == 0 => Ok(recording),
+            _ => Err(self.reader.into_errors()),
+        }
+    }
 }
 
 /// Writes a recording, in the order of the minutes. What [`parse`] reads from it is what was written.
@@ -158,6 +257,8 @@ struct Reader {
     problems: Vec<RecordingProblem>,
     count: usize,
     forms: BTreeMap<String, (Form, usize)>,
+    /// The first and the last minute so far, by the clock.
+    ends: Option<(Minute, Minute)>,
 }
 
 impl Reader {
@@ -173,8 +274,7 @@ impl Reader {
     }
 
     /// The mapping that a line is, with its unknown keys noted.
-    fn object(&mut self, number: usize, line: &str) -> Option<Map<String, Value>> {
-        self.line = number;
+    fn object(&mut self, line: &str) -> Option<Map<String, Value>> {
         match serde_json::from_str(line) {
             Ok(Value::Object(map)) => Some(map),
             Ok(_) => {
@@ -189,8 +289,8 @@ impl Reader {
     }
 
     /// `None` if there is no use in reading on.
-    fn header(&mut self, number: usize, line: &str) -> Option<Recording> {
-        let map = self.object(number, line)?;
+    fn header(&mut self, line: &str) -> Option<Recording> {
+        let map = self.object(line)?;
         let version = map.get("recording");
         if version.and_then(Value::as_u64) != Some(VERSION) {
             let rule = match version {
@@ -202,10 +302,10 @@ impl Reader {
         }
         self.refuse_unknown("", &map, &HEADER_KEYS);
         let mut text = |key: &str| match map.get(key) {
-            Some(Value::String(text)) => text.clone(),
+            Some(Value::String(text)) if text.chars().count() <= NAME_CHARS => text.clone(),
             None if key == "source" => String::new(),
             _ => {
-                self.problem(key, "must be a text");
+                self.problem(key, format!("must be a text of at most {NAME_CHARS} characters"));
                 String::new()
             }
         };
@@ -217,8 +317,8 @@ impl Reader {
         })
     }
 
-    fn row(&mut self, number: usize, line: &str) -> Option<Row> {
-        let map = self.object(number, line)?;
+    fn row(&mut self, line: &str) -> Option<Row> {
+        let map = self.object(line)?;
         if map.contains_key("recording") {
             self.problem("", "is a second header: a recording has one, in its first line");
             return None;
@@ -231,6 +331,7 @@ impl Reader {
                 "must be an RFC 3339 time on a whole minute, such as 2026-03-01T10:00:00Z",
             );
         }
+        let minute = minute.filter(|minute| self.is_near(*minute));
         let share = map.get("share").and_then(Value::as_f64).and_then(|n| Share::from_percent(n).ok());
         if share.is_none() {
             self.problem("share", "must be a number from 0 to 100");
@@ -238,6 +339,20 @@ impl Reader {
         let stable = self.arm("stable", map.get("stable"));
         let canary = self.arm("canary", map.get("canary"));
         Some(Row { minute: minute?, share: share?, stable, canary })
+    }
+
+    /// Whether a minute can belong to the same recording as those before it; if not, that is noted.
+    fn is_near(&mut self, minute: Minute) -> bool {
+        let (first, last) = self.ends.unwrap_or((minute, minute));
+        let ends = (first.min(minute), last.max(minute));
+        if ends.1.since(ends.0) >= SPAN_MAX {
+            let rule =
+                format!("must be within {SPAN_MAX} minutes (two months) of all others, {first} to {last}");
+            self.problem("minute", rule);
+            return false;
+        }
+        self.ends = Some(ends);
+        true
     }
 
     fn arm(&mut self, path: &str, value: Option<&Value>) -> Option<ArmCounts> {
@@ -696,6 +811,55 @@ mod tests {
     fn texts_beyond_the_limit_are_refused_unread() {
         let errors = parse(&" ".repeat(BYTES_MAX + 1)).unwrap_err();
         assert!(errors.to_string().contains("at most 67108864 are read"), "{errors}");
+        let long = lines(&[ROW, &"x".repeat(LINE_BYTES_MAX + 1), "also wrong"]);
+        let expected = "1 problem in the recording:\n  line 3: has more than 1048576 bytes; no more are read";
+        assert_eq!(parse(&long).unwrap_err().to_string(), expected);
+        assert_eq!(read(long.as_bytes()).unwrap_err().to_string(), expected);
+        let longest = format!("{ROW}{}", " ".repeat(LINE_BYTES_MAX - ROW.len()));
+        assert!(read(lines(&[&longest, &longest]).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn endless_input_is_read_to_the_limit_and_no_further() {
+        let endless = io::BufReader::new(io::repeat(b' '));
+        let error = read(endless).unwrap_err().to_string();
+        assert!(error.contains("line 1: has more than 1048576 bytes"), "{error}");
+        let blank = " ".repeat(LINE_BYTES_MAX);
+        let many = [ROW, blank.as_str()].repeat(65);
+        let error = read(lines(&many).as_bytes()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "1 problem in the recording:\n  the recording has more than 67108864 bytes; no more are read"
+        );
+    }
+
+    #[test]
+    fn minutes_lie_within_two_months_of_one_another() {
+        let row = |minute: &str| format!(r#"{{"minute":"{minute}","share":1}}"#);
+        let (first, last) = (row("2026-01-01T00:00:00Z"), row("2026-03-03T23:59:00Z"));
+        assert_eq!(parse(&lines(&[&last, &first])).unwrap().window.len(), 2);
+        let errors =
+            parse(&lines(&[&first, &row("2026-03-04T00:00:00Z"), &row("-009999-01-02T01:00:00Z"), &last]));
+        let places: Vec<usize> = errors.unwrap_err().problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(places, [3, 4]);
+    }
+
+    #[test]
+    fn lines_that_are_not_text_are_named() {
+        let mut bytes = lines(&[ROW, ROW]).into_bytes();
+        *bytes.last_mut().unwrap() = 0xff;
+        let error = read(bytes.as_slice()).unwrap_err().to_string();
+        assert!(error.contains(&format!("line 3: is not UTF-8 text (byte {})", ROW.len())), "{error}");
+        assert!(
+            read([0xff].as_slice()).unwrap_err().to_string().contains("line 1: is not UTF-8 text (byte 1)")
+        );
+    }
+
+    #[test]
+    fn read_line_by_line_a_recording_is_the_same() {
+        let silent = r#"{"minute":"2026-03-01T10:01:00Z","share":33}"#;
+        let text = format!("\u{feff}{}\r\n\n", lines(&[ROW, silent]).replace('\n', "\r\n"));
+        assert_eq!(read(text.as_bytes()).unwrap(), parse(&text).unwrap());
     }
 
     #[test]

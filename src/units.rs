@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Why a text is not the quantity that was asked for. `Display` is the rule that it breaks.
@@ -212,8 +212,7 @@ impl Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Twelve decimals hide the last bit of `0.001 * 100` and keep every rate that a person writes.
-        write!(f, "{}%", (self.0 * 100.0 * 1e12).round() / 1e12)
+        write!(f, "{}%", twelve_decimals(self.0 * 100.0))
     }
 }
 
@@ -222,8 +221,15 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let rule = "is a percentage from 0 to 100, such as 0.1%";
         let percent = text.strip_suffix('%').ok_or_else(|| UnitError::new(rule))?;
-        Self::from_fraction(number(percent.trim(), rule)? / 100.0).map_err(|_| UnitError::new(rule))
+        let percent = twelve_decimals(number(percent.trim(), rule)?);
+        Self::from_fraction(percent / 100.0).map_err(|_| UnitError::new(rule))
     }
+}
+
+/// They hide the last bit of `0.001 * 100` and keep every rate that a person writes. No more are read than are
+/// written: what is kept in a record must be read back as it was, and not as zero.
+fn twelve_decimals(percent: f64) -> f64 {
+    (percent * 1e12).round() / 1e12
 }
 
 text_serde!(Rate);
@@ -364,6 +370,12 @@ impl Span {
         self.seconds.div_ceil(60)
     }
 
+    /// As a difference of times.
+    #[must_use]
+    pub fn signed(self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.seconds).unwrap_or(i64::MAX))
+    }
+
     /// As the standard library's duration.
     #[must_use]
     pub const fn duration(self) -> Duration {
@@ -444,6 +456,10 @@ mod tests {
         for text in ["0m", "90s", "15m", "1h30m", "4h", "1d", "1d2h3m4s"] {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
+        }
+        for text in ["0.30000000000000004%", "0.123456789012345%", "1e-15%", "99.99999999999999%"] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate, "{text}");
         }
         assert_eq!("90s".parse::<Span>().unwrap().to_string(), "1m30s");
         assert_eq!("90s".parse::<Span>().unwrap().minutes(), 2);

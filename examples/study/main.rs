@@ -4,6 +4,7 @@
 //! them, in their present shape. `--runs 100` is quick and rough.
 
 mod rules;
+mod table;
 mod tables;
 
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use tables::Table;
+use table::Table;
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures the test and writes the tables of docs/statistics.md")]

@@ -471,6 +471,11 @@ pub struct Rules {
     /// See [`BURN_IN`].
     #[serde(default)]
     pub burn_in: Span,
+    /// More errors than these beyond what stable would have given, over the whole rollout, drain the canary,
+    /// whatever their significance; `None` for no such limit. Chance counts, too: `false_rollback` promises
+    /// nothing about it. A burn-in does not count, and neither do minutes in which stable has no request.
+    #[serde(default)]
+    pub bad_request_budget: Option<u64>,
     /// What is compared; at least one.
     pub checks: Vec<Check>,
 }
@@ -488,6 +493,7 @@ impl Default for Rules {
             blind_after: BLIND_AFTER,
             decide_within: DECIDE_WITHIN,
             burn_in: BURN_IN,
+            bad_request_budget: None,
             checks: vec![
                 Check::new(ERRORS, CheckRule::Errors(ErrorsCheck::default())),
                 Check::new(LATENCY, CheckRule::Latency(latency)),

@@ -142,7 +142,8 @@ impl<'a> Ledger<'a> {
         self.advance_step(row, place);
         self.silence.see(row);
         self.split.see(row, place);
-        self.exposure.see(row, following, self.rules);
+        let counts = self.timeline.is_past_burn_in(row.minute, self.rules);
+        self.exposure.see(row, following, self.rules, counts);
         for check in &mut self.checks {
             check.see(row, following, place);
         }
@@ -175,9 +176,15 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Whether the evidence suffices at this minute. The immediate trigger is named first: it is the plainer
-    /// reason, and either one drains.
+    /// Whether the evidence suffices at this minute, or the damage. Evidence is named first: who has it need
+    /// not ask whether it was chance.
     fn conviction(&self, minute: Minute) -> Option<Reason> {
+        self.proof(minute).or_else(|| self.exposure.overspent(self.rules.bad_request_budget?, minute))
+    }
+
+    /// Whether the evidence suffices. The immediate trigger is named first: it is the plainer reason, and
+    /// either one drains.
+    fn proof(&self, minute: Minute) -> Option<Reason> {
         if let Some(check) = self.checks.iter().find(|check| check.aborts()) {
             return Some(Reason::AboveAbort { check: check.name().to_owned(), minute });
         }
@@ -333,11 +340,14 @@ struct Exposure {
     under_way: UnderWay,
     stable: ErrorTally,
     canary: ErrorTally,
+    /// The part of the excess that counts against the budget: of the new version, where stable is there to say
+    /// what it would have given.
+    spent: f64,
 }
 
 impl Exposure {
     /// By the plan's rule for errors, or the default one if it has none.
-    fn see(&mut self, row: &Row, following: Option<&Row>, rules: &Rules) {
+    fn see(&mut self, row: &Row, following: Option<&Row>, rules: &Rules, counts: bool) {
         let standard = ErrorsCheck::default();
         let rule = rules.errors().unwrap_or(&standard);
         let after = |arm| following.and_then(|row| row.arm(arm));
@@ -353,9 +363,19 @@ impl Exposure {
         self.blast.minutes += 1;
         if let Some(canary) = canary {
             let expected = stable.map_or(0.0, |stable| stable.rate()) * canary.total as f64;
+            let excess = canary.bad as f64 - expected;
             self.blast.requests += canary.total;
-            self.blast.excess_bad += canary.bad as f64 - expected;
+            self.blast.excess_bad += excess;
+            if counts && stable.is_some_and(|stable| stable.total > 0) {
+                self.spent += excess;
+            }
         }
+    }
+
+    /// Whether the damage is more than the plan puts up with.
+    fn overspent(&self, budget: u64, minute: Minute) -> Option<Reason> {
+        let over = self.spent > budget as f64;
+        over.then(|| Reason::BudgetSpent { excess: self.spent.ceil() as u64, budget, minute })
     }
 }
 
@@ -407,6 +427,37 @@ mod tests {
         assert!(first + 1 >= 15, "healthy after {} minutes, before the bake was over", first + 1);
         assert!(first < 20, "healthy only after {} minutes", first + 1);
         assert!(!verdicts.contains(&Verdict::Harmful));
+    }
+
+    #[test]
+    fn both_arms_need_their_minimum_of_requests_on_every_step() {
+        let need = 5_000;
+        let rules = Rules { min_requests: need, ..Rules::default() };
+        let rows: Vec<_> = (0..40).map(|at| row(at, 0)).collect();
+        let too_few = Reason::TooFewRequests { arm: Arm::Canary, have: 33 * 150, need };
+        assert_eq!(judged(&rows[..33], &rules).reason, too_few);
+        assert_eq!(judged(&rows[..34], &rules).verdict, Verdict::Healthy);
+        let most = |at| Row {
+            share: Share::from_percent(95.0).unwrap(),
+            stable: Some(counts(150, 0)),
+            canary: Some(counts(2_850, 0)),
+            ..row(at, 0)
+        };
+        let rows: Vec<_> = (0..33).map(most).collect();
+        let too_few = Reason::TooFewRequests { arm: Arm::Stable, have: 33 * 150, need };
+        assert_eq!(judged(&rows, &rules).reason, too_few);
+    }
+
+    #[test]
+    fn a_canary_whose_newest_minute_nobody_saw_is_not_healthy() {
+        let mut rows: Vec<_> = (0..30).map(|at| row(at, 0)).collect();
+        assert_eq!(judged(&rows, &Rules::default()).verdict, Verdict::Healthy);
+        rows.push(Row { stable: None, canary: None, ..row(30, 0) });
+        let judgement = judged(&rows, &Rules::default());
+        assert_eq!(
+            (judgement.verdict, judgement.reason),
+            (Verdict::Undecided, Reason::NoData { minutes: 1 })
+        );
     }
 
     #[test]
@@ -657,6 +708,99 @@ mod tests {
         assert_eq!((blast.minutes, blast.requests), (10, 1_500));
         let expected = 30.0 - 1_500.0 * 9.0 / 2_850.0;
         assert!((blast.excess_bad - expected).abs() < 1e-9);
+    }
+
+    fn budget(requests: u64) -> Rules {
+        Rules { bad_request_budget: Some(requests), ..Rules::default() }
+    }
+
+    /// The canary of [`row`], and stable without an error: each failure is one too many.
+    fn flawless(at: i64, failed: u64) -> Row {
+        Row { stable: Some(counts(2_850, 0)), ..row(at, failed) }
+    }
+
+    #[test]
+    fn a_canary_whose_damage_is_above_the_budget_is_harmful_although_nothing_is_proven() {
+        // One request in 150 more than stable's 0.3 % or so: ten times too little data for a proof.
+        let rows: Vec<_> = (0..8).map(|at| row(at, 1)).collect();
+        assert_ne!(judged(&rows, &Rules::default()).verdict, Verdict::Harmful);
+        let judgement = judged(&rows, &budget(3));
+        let minute = start().plus(5);
+        assert_eq!(judgement.reason, Reason::BudgetSpent { excess: 4, budget: 3, minute });
+        assert_eq!(judgement.verdict, Verdict::Harmful);
+        assert_eq!(
+            judgement.reason.to_string(),
+            "the canary has given 4 more errors than stable would have, more than bad_request_budget (3)"
+        );
+    }
+
+    #[test]
+    fn an_unlucky_canary_within_its_budget_is_left_alone_and_at_the_budget_is_not_over_it() {
+        let rows: Vec<_> = (0..10).map(|at| flawless(at, u64::from(at < 5))).collect();
+        let without = judged(&rows, &Rules::default());
+        assert_ne!(without.verdict, Verdict::Harmful);
+        assert_eq!(judged(&rows, &budget(5)), without);
+        let over = judged(&rows, &budget(4));
+        assert_eq!(over.reason, Reason::BudgetSpent { excess: 5, budget: 4, minute: start().plus(4) });
+        assert_eq!((over.checks, over.blast, over.step), (without.checks, without.blast, without.step));
+    }
+
+    #[test]
+    fn a_budget_once_spent_is_not_won_back_by_good_minutes() {
+        let mut rows: Vec<_> = (0..6).map(|at| flawless(at, 1)).collect();
+        let burning = |at| Row { stable: Some(counts(2_850, 90)), ..row(at, 0) };
+        rows.extend((6..20).map(burning));
+        let judgement = judged(&rows, &budget(5));
+        assert!(judgement.blast.excess_bad < 0.0, "{:?}", judgement.blast);
+        assert!(matches!(judgement.reason, Reason::BudgetSpent { .. }), "{}", judgement.reason);
+    }
+
+    #[test]
+    fn the_budget_counts_in_warm_up_and_not_while_both_groups_run_one_version() {
+        let rows: Vec<_> = (0..10).map(|at| flawless(at, 1)).collect();
+        let warming = Rules { warm_up: Span::from_minutes(60), ..budget(4) };
+        assert_eq!(judged(&rows, &warming).verdict, Verdict::Harmful);
+        let burning_in = Rules { burn_in: Span::from_minutes(6), ..budget(4) };
+        assert_eq!(judged(&rows, &burning_in).verdict, Verdict::Undecided);
+        let longer: Vec<_> = (0..11).map(|at| flawless(at, 1)).collect();
+        let minute = start().plus(10);
+        let spent = Reason::BudgetSpent { excess: 5, budget: 4, minute };
+        assert_eq!(judged(&longer, &burning_in).reason, spent);
+    }
+
+    #[test]
+    fn errors_that_stable_has_too_or_that_nobody_can_compare_do_not_spend_the_budget() {
+        let both = |at| Row { stable: Some(counts(2_850, 950)), canary: Some(counts(150, 50)), ..row(at, 0) };
+        let rows: Vec<_> = (0..30).map(both).collect();
+        assert_ne!(judged(&rows, &budget(1)).verdict, Verdict::Harmful);
+        let alone = |at, stable| Row { stable, ..row(at, 3) };
+        let rows = [alone(0, None), alone(1, Some(counts(0, 0))), alone(2, None)];
+        assert_ne!(judged(&rows, &budget(1)).verdict, Verdict::Harmful);
+        let bad: Window = (0..40).map(|at| flawless(at, 3)).collect();
+        let conditions = Conditions { unread: Some("PartialData".into()), ..Conditions::default() };
+        assert_eq!(judge(&bad, &budget(1), &conditions).verdict, Verdict::Blind);
+    }
+
+    #[test]
+    fn proof_of_harm_is_named_before_a_spent_budget() {
+        let judgement = judged(&[row(0, 45)], &budget(1));
+        assert!(matches!(judgement.reason, Reason::AboveAbort { .. }), "{judgement:?}");
+        let rows: Vec<_> = (0..12).map(|at| row(at, 3)).collect();
+        let convicted = judged(&rows, &Rules::default()).reason;
+        assert!(matches!(convicted, Reason::WorseThanStable { .. }));
+        assert_eq!(judged(&rows, &budget(1_000)).reason, convicted);
+    }
+
+    #[test]
+    fn the_judge_on_his_way_finds_the_budget_spent_where_the_whole_window_does() {
+        let rows: Vec<_> = (0..30).map(|at| row(at, u64::from(at % 3 != 0))).collect();
+        let rules = budget(5);
+        let mut under_way = Judge::new(&rules, &Conditions::default());
+        for n in 0..rows.len() {
+            under_way.see(&rows[n]);
+            assert_eq!(under_way.judgement(None), judged(&rows[..=n], &rules), "{n}");
+        }
+        assert!(matches!(under_way.judgement(None).reason, Reason::BudgetSpent { .. }));
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Timeline {
         arrives
     }
 
+    /// Whether the canary may run the new version in this minute: always, but for a burn-in.
+    pub(super) fn is_past_burn_in(&self, minute: Minute, rules: &Rules) -> bool {
+        self.burn_in_end(rules).is_none_or(|end| minute >= end)
+    }
+
     /// The share and first minute of the step that the last row lies on.
     pub(super) fn step(&self) -> Option<(Share, Minute)> {
         self.step
@@ -129,7 +134,7 @@ impl Timeline {
         if row.stable.is_none() || row.canary.is_none() {
             return Some(Exclusion::Incomplete);
         }
-        if self.burn_in_end(rules).is_some_and(|end| row.minute < end) {
+        if !self.is_past_burn_in(row.minute, rules) {
             return Some(Exclusion::BurnIn);
         }
         // A deployment settles as a shift does.

@@ -59,6 +59,15 @@ pub enum Reason {
         /// The minute that settled it.
         minute: Minute,
     },
+    /// The canary has done more damage than the plan puts up with, surely worse than stable or not.
+    BudgetSpent {
+        /// Errors beyond what stable would have given, rounded up.
+        excess: u64,
+        /// So many the plan puts up with.
+        budget: u64,
+        /// The minute that settled it.
+        minute: Minute,
+    },
     /// The metrics could not be read whole.
     ReadIncomplete {
         /// What the source said.
@@ -141,6 +150,7 @@ impl Reason {
             Self::AboveAbort { .. } => "above_abort",
             Self::WorseThanStable { .. } => "worse_than_stable",
             Self::AboveSlo { .. } => "above_slo",
+            Self::BudgetSpent { .. } => "budget_spent",
             Self::ReadIncomplete { .. } => "read_incomplete",
             Self::NoData { .. } => "no_data",
             Self::CanarySilent { .. } => "canary_silent",
@@ -169,6 +179,11 @@ impl std::fmt::Display for Reason {
                 write!(f, "{check}: surely worse than stable by more than tolerated")
             }
             Self::AboveSlo { check, .. } => write!(f, "{check}: surely above the SLO"),
+            Self::BudgetSpent { excess, budget, .. } => write!(
+                f,
+                "the canary has given {excess} more errors than stable would have, more than \
+                 bad_request_budget ({budget})"
+            ),
             Self::ReadIncomplete { detail } => write!(f, "metrics not read whole: {detail}"),
             Self::NoData { minutes } => write!(f, "no complete minute for {minutes} min"),
             Self::CanarySilent { minutes } => {

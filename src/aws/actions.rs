@@ -61,6 +61,12 @@ pub(super) fn split_of(actions: &[Action], targets: &Targets) -> Result<Split, S
     })
 }
 
+/// No forward action of the rule names one of the pair.
+pub(super) fn names_neither(actions: &[Action], targets: &Targets) -> bool {
+    let ours = |(group, _): &(String, u32)| *group == targets.stable || *group == targets.canary;
+    !actions.iter().filter(|action| is_forward(action)).flat_map(groups).any(|group| ours(&group))
+}
+
 /// The one forward action.
 fn forward(actions: &[Action]) -> Result<&Action, String> {
     let mut forwards = actions.iter().filter(|action| is_forward(action));

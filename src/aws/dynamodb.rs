@@ -16,31 +16,29 @@ use jiff::Timestamp;
 use super::AwsPlatform;
 use super::failure::{failure, plain};
 use super::items::{
-    ENDED, Item, LOG, RECORD, RUNNING, STATE_INDEX, entries, is_current_head, is_written_by, log_items,
-    number, partition, read_record, record_item, sortable, string, write_id,
+    ENDED, FREEZE, Item, LOG, RECORD, RUNNING, STATE_INDEX, entries, freeze_item, is_current_head,
+    is_written_by, log_items, number, partition, read_freeze, read_record, record_item, sortable, string,
+    write_id,
 };
-use crate::ports::{Failure, FailureKind, RecordStore};
-use crate::rollout::record::{LogEntry, Record};
+use crate::ports::{Failure, FailureKind, RecordStore, Running};
+use crate::rollout::record::{Audit, LogEntry, Record};
 
 const QUERY: &str = "dynamodb Query";
 const GET_ITEM: &str = "dynamodb GetItem";
 const PUT_ITEM: &str = "dynamodb PutItem";
+/// A name is free if nobody had it, or if the one who had it is over. Older records say so by their state.
+const CREATABLE: &str =
+    "attribute_not_exists(#pk) OR #over = :over OR (attribute_not_exists(#over) AND #state = :ended)";
 /// Ended rollouts in a list: the newest ones, by their start.
 const LISTED: usize = 200;
 
 impl RecordStore for AwsPlatform {
-    /// A record that can't be read must not stop the others: it is left out, with an error in the log for
-    /// an alarm to see. If none can be read, that is a failure: there is nobody to go on with.
-    async fn running(&self) -> Result<Vec<Record>, Failure> {
-        let (records, unreadable) = self.in_state(RUNNING).await?;
-        match unreadable {
-            Some(failure) if records.is_empty() => Err(failure),
-            _ => Ok(records),
-        }
+    async fn running(&self) -> Result<Running, Failure> {
+        self.in_state(RUNNING).await
     }
 
     async fn get(&self, rollout: &str) -> Result<Option<Record>, Failure> {
-        match self.item(rollout).await? {
+        match self.item(&partition(rollout), RECORD).await? {
             Some(item) => Ok(Some(read_record(&item).map_err(malformed(GET_ITEM))?)),
             None => Ok(None),
         }
@@ -50,7 +48,7 @@ impl RecordStore for AwsPlatform {
     /// that have ever ended to find those: this is for people, not for ticks.
     async fn list(&self) -> Result<Vec<Record>, Failure> {
         let (running, ended) = try_join(self.in_state(RUNNING), self.in_state(ENDED)).await?;
-        let (mut running, mut ended) = (running.0, ended.0);
+        let (mut running, mut ended) = (running.records, ended.records);
         for records in [&mut running, &mut ended] {
             records.sort_by_key(|record| std::cmp::Reverse(record.started.at));
         }
@@ -63,8 +61,8 @@ impl RecordStore for AwsPlatform {
 
     async fn create(&self, record: &Record) -> Result<Record, Failure> {
         let next = Record { version: 1, ..record.clone() };
-        let values = [(":ended", string(ENDED))];
-        self.store(next, "attribute_not_exists(#pk) OR #state = :ended", &["pk", "state"], values).await
+        let values = [(":over", AttributeValue::Bool(true)), (":ended", string(ENDED))];
+        self.store(next, CREATABLE, &["pk", "over", "state"], values).await
     }
 
     /// The start, too, is compared: another rollout of the same name counts its versions from one again.
@@ -74,6 +72,20 @@ impl RecordStore for AwsPlatform {
         let values = [(":version", number(record.version)), (":started", string(started))];
         let condition = "#version = :version AND #started_at = :started";
         self.store(next, condition, &["version", "started_at"], values).await
+    }
+
+    async fn freeze(&self) -> Result<Option<Audit>, Failure> {
+        match self.item(FREEZE, FREEZE).await? {
+            Some(item) => read_freeze(&item).map_err(malformed(GET_ITEM)),
+            None => Ok(None),
+        }
+    }
+
+    /// The item stays, with nobody in it, when the rollouts are thawed: no right to delete is needed.
+    async fn set_freeze(&self, freeze: Option<&Audit>) -> Result<(), Failure> {
+        let item = freeze_item(freeze).map_err(malformed(PUT_ITEM))?;
+        let put = self.dynamodb.put_item().table_name(&self.settings.table).set_item(Some(item));
+        put.send().await.map(|_| ()).map_err(|error| failure(PUT_ITEM, error))
     }
 
     /// Kept for so long after the writing, not after the entry's own time, which a rehearsal may set.
@@ -123,8 +135,8 @@ impl RecordStore for AwsPlatform {
 }
 
 impl AwsPlatform {
-    /// The readable records in a state, as far as the index knows, and one failure if there are others.
-    async fn in_state(&self, state: &str) -> Result<(Vec<Record>, Option<Failure>), Failure> {
+    /// The records in a state, as far as the index knows.
+    async fn in_state(&self, state: &str) -> Result<Running, Failure> {
         let (mut items, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -147,13 +159,14 @@ impl AwsPlatform {
         }
     }
 
-    async fn item(&self, rollout: &str) -> Result<Option<Item>, Failure> {
+    /// One item, consistently.
+    async fn item(&self, pk: &str, sk: &str) -> Result<Option<Item>, Failure> {
         let answer = self
             .dynamodb
             .get_item()
             .table_name(&self.settings.table)
-            .key("pk", string(partition(rollout)))
-            .key("sk", string(RECORD))
+            .key("pk", string(pk))
+            .key("sk", string(sk))
             .consistent_read(true)
             .send()
             .await
@@ -203,19 +216,19 @@ fn found(error: Option<&PutItemError>) -> Option<&Item> {
     }
 }
 
-/// The readable records, and the last failure of the others; all failures go to the log.
-fn readable(items: &[Item]) -> (Vec<Record>, Option<Failure>) {
-    let (mut records, mut unreadable) = (Vec::new(), None);
+/// The records of items. One that can't be read must not stop the others; it goes to the log, and to the caller.
+fn readable(items: &[Item]) -> Running {
+    let mut running = Running::default();
     for item in items {
         match read_record(item) {
-            Ok(record) => records.push(record),
+            Ok(record) => running.records.push(record),
             Err(error) => {
                 tracing::error!(error, "record is unreadable; its rollout is not watched");
-                unreadable = Some(malformed(QUERY)(error));
+                running.unreadable.push(error);
             }
         }
     }
-    (records, unreadable)
+    running
 }
 
 fn malformed(operation: &'static str) -> impl Fn(String) -> Failure {
@@ -247,13 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_record_is_a_failure_that_names_its_rollout() {
+    fn an_unreadable_record_is_told_by_the_name_of_its_rollout() {
         let item: Item = HashMap::from([("pk".to_owned(), string("rollout#api"))]);
-        let (records, unreadable) = readable(&[item]);
-        assert!(records.is_empty());
-        let failure = unreadable.unwrap();
-        assert_eq!(failure.kind, FailureKind::Malformed);
-        assert!(failure.detail.contains("record of api"), "{failure}");
+        let running = readable(&[item]);
+        assert!(running.records.is_empty());
+        assert!(running.unreadable[0].contains("record of api"), "{running:?}");
     }
 
     #[test]

@@ -9,10 +9,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use futures_util::future::join_all;
 
 use super::AwsPlatform;
-use super::actions::{Way, most_of_others, rewritten, split_of, weights_for};
+use super::actions::{Way, most_of_others, names_neither, rewritten, split_of, weights_for};
 use super::failure::{again, failure, plain};
 use crate::ports::{Failure, FailureKind, Split, TrafficRouter};
-use crate::rollout::effect::Write;
+use crate::rollout::effect::{Release, Write};
 use crate::rollout::plan::Targets;
 use crate::units::Share;
 
@@ -62,10 +62,13 @@ impl TrafficRouter for AwsPlatform {
         write: Write,
     ) -> Result<Split, Failure> {
         // What to try before a write that keeps stickiness as it is.
-        let freeing: &[Way] = match (write.unstick && snapshot.split.sticky, write.share == Share::ZERO) {
-            (false, _) => &[],
-            (true, true) => &[Way::Unstick, Way::Remove],
-            (true, false) => &[Way::Unstick],
+        let freeing: &[Way] = match write.release {
+            Release::Stickiness if snapshot.split.sticky => &[Way::Unstick, Way::Remove],
+            Release::Nobody | Release::Stickiness => &[],
+            // What is asked for once weight zero has not been enough is no success without it.
+            Release::Group => {
+                return self.write_in(targets, snapshot, write.share, Way::Remove).await.map(removed);
+            }
         };
         for way in freeing {
             match self.write_in(targets, snapshot, write.share, *way).await {
@@ -73,6 +76,7 @@ impl TrafficRouter for AwsPlatform {
                     let rule = &targets.listener_rule;
                     tracing::warn!(%rule, ?way, error = %refused, "sticky clients not freed in this way");
                 }
+                done if *way == Way::Remove => return done.map(removed),
                 done => return done,
             }
         }
@@ -94,13 +98,14 @@ impl TrafficRouter for AwsPlatform {
 
 impl AwsPlatform {
     /// Reads rules in one call. If that is refused for one of them, each is read alone, so that a deleted
-    /// rule doesn't blind the others.
+    /// rule, or one of another account, doesn't blind the others.
     async fn rules(&self, arns: &[String]) -> Vec<(String, Result<Rule, Failure>)> {
         let refused = match self.describe_rules(arns).await {
             Ok(rules) => return arns.iter().map(|arn| (arn.clone(), find(&rules, arn))).collect(),
             Err(refused) => refused,
         };
-        let by_one = matches!(refused.kind, FailureKind::NotFound | FailureKind::Malformed);
+        let by_one =
+            matches!(refused.kind, FailureKind::NotFound | FailureKind::Malformed | FailureKind::Denied);
         if !by_one || arns.len() == 1 {
             return arns.iter().map(|arn| (arn.clone(), Err(again(&refused)))).collect();
         }
@@ -223,9 +228,17 @@ impl AwsPlatform {
     }
 }
 
+/// Nobody sticks to a group that the rule does not name, whatever it says of stickiness.
+fn removed(mut split: Split) -> Split {
+    split.sticky = false;
+    split
+}
+
 fn snapshot(rule: &Rule, targets: &Targets) -> Result<(Split, RuleSnapshot), Failure> {
-    let split = split_of(rule.actions(), targets)
-        .map_err(|text| plain(DESCRIBE_RULES, FailureKind::Malformed, text))?;
+    // A rule that names neither group sends them nothing, as one that does not exist.
+    let kind =
+        if names_neither(rule.actions(), targets) { FailureKind::NotFound } else { FailureKind::Malformed };
+    let split = split_of(rule.actions(), targets).map_err(|text| plain(DESCRIBE_RULES, kind, text))?;
     let snapshot = RuleSnapshot {
         actions: rule.actions().to_vec(),
         is_default: rule.is_default() == Some(true),
@@ -287,14 +300,16 @@ mod tests {
             stable: "stable".to_owned(),
             canary: "canary".to_owned(),
         };
-        let action = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("stable").build();
-        let rule = Rule::builder().rule_arn(rule_arn).is_default(true).actions(action).build();
+        let action = || Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("stable").build();
+        let rule = Rule::builder().rule_arn(rule_arn).is_default(true).actions(action()).build();
         let (split, snapshot) = snapshot(&rule, &targets).unwrap();
         assert_eq!((split.stable, split.canary), (1, 0));
         assert!(snapshot.is_default);
         assert_eq!(snapshot.listener, "arn:aws:elasticloadbalancing:eu-west-1:1:listener/app/web/5/f");
         let bare = Rule::builder().rule_arn(rule_arn).build();
-        assert_eq!(super::snapshot(&bare, &targets).unwrap_err().kind, FailureKind::Malformed);
+        assert_eq!(super::snapshot(&bare, &targets).unwrap_err().kind, FailureKind::NotFound);
+        let twice = Rule::builder().rule_arn(rule_arn).set_actions(Some(vec![action(), action()])).build();
+        assert_eq!(super::snapshot(&twice, &targets).unwrap_err().kind, FailureKind::Malformed);
         assert_eq!(find(&[bare], "another").unwrap_err().kind, FailureKind::NotFound);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `rollout#ID` | `record` | `version`, `body`, `phase`, `state`, `started_at`, `updated_at`, `write_id` |
+//! | `rollout#ID` | `record` | `version`, `body`, `phase`, `state`, `over`, `started_at`, `updated_at`, `write_id` |
 //! | `rollout#ID` | `log#TIME#DECISION` | `body`, `expires_at`, `parts` if rows lie in items of their own |
 //! | `rollout#ID` | `log#TIME#DECISION#partNNN` | `body` (rows), `expires_at` |
+//! | `freeze` | `freeze` | `body`: who froze all rollouts, or null |
 //!
 //! Only records have `state`, so only they are in the index `by_state`. It holds them whole: one query of
 //! it is all that a tick has to read.
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::analysis::window::Row;
-use crate::rollout::record::{LogEntry, Record};
+use crate::rollout::record::{Audit, LogEntry, Record};
 
 /// The index that finds the rollouts with work for a tick: hash key `state`, range key `pk`, all attributes.
 pub const STATE_INDEX: &str = "by_state";
@@ -29,6 +30,8 @@ pub(super) const RECORD: &str = "record";
 pub(super) const RUNNING: &str = "running";
 /// They don't.
 pub(super) const ENDED: &str = "ended";
+/// Both keys of the item that freezes all rollouts.
+pub(super) const FREEZE: &str = "freeze";
 /// Sort keys of log entries begin with it.
 pub(super) const LOG: &str = "log#";
 const PART: &str = "#part";
@@ -127,6 +130,7 @@ pub(super) fn record_item(record: &Record, write_id: &str) -> Result<Item, Strin
         ("updated_at", string(sortable(changed))),
         ("started_at", string(sortable(record.started.at))),
         ("state", string(state)),
+        ("over", AttributeValue::Bool(record.is_over())),
         ("write_id", string(write_id)),
     ];
     Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -143,6 +147,25 @@ pub(super) fn read_record(item: &Item) -> Result<Record, String> {
     let mut record: Record = serde_json::from_str(body).map_err(|error| unreadable(&error))?;
     record.version = integer(item, "version").ok_or_else(|| unreadable(&"it has no version"))?;
     if record.id() == id { Ok(record) } else { Err(unreadable(&"it holds another rollout")) }
+}
+
+/// The item that freezes all rollouts, or none.
+///
+/// # Errors
+/// If it can't be written as JSON.
+pub(super) fn freeze_item(freeze: Option<&Audit>) -> Result<Item, String> {
+    let body = serde_json::to_string(&freeze).map_err(|error| format!("freeze: {error}"))?;
+    let attributes = [("pk", FREEZE), ("sk", FREEZE), ("body", &body)];
+    Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), string(value))).collect())
+}
+
+/// Who froze all rollouts.
+///
+/// # Errors
+/// If that can't be read.
+pub(super) fn read_freeze(item: &Item) -> Result<Option<Audit>, String> {
+    let body = text(item, "body").ok_or("the freeze has no body")?;
+    serde_json::from_str(body).map_err(|error| format!("the freeze is unreadable: {error}"))
 }
 
 /// The items of a log entry, in the order of writing: its parts, if it is too long for one item, come
@@ -259,7 +282,10 @@ mod tests {
     use crate::analysis::edge::Edge;
     use crate::analysis::threshold::Threshold;
     use crate::analysis::window::{ArmCounts, Distribution, MetricCounts};
-    use crate::rollout::plan::{Mode, OnBlind, OnUndecided, Plan, Sticky, Targets};
+    use crate::rollout::calendar::DenyWindows;
+    use crate::rollout::plan::{
+        Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, Sticky, Targets,
+    };
     use crate::rollout::record::{Audit, Phase};
     use crate::units::{Minute, Share};
 
@@ -280,6 +306,10 @@ mod tests {
             on_blind: OnBlind::Drain,
             mode: Mode::Drive,
             sticky: Sticky::Auto,
+            deny_windows: DenyWindows::default(),
+            alarms: Vec::new(),
+            rollback_window: ROLLBACK_WINDOW,
+            remind_every: REMIND_EVERY,
             rules: Rules::default(),
         };
         let at = time("2026-03-01T10:00:00Z");
@@ -336,10 +366,10 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_an_older_version_has_no_thresholds_and_no_burn_in() {
+    fn a_record_of_an_older_version_has_none_of_what_came_later() {
         let mut item = record_item(&record(), "w").unwrap();
         let mut body: Value = serde_json::from_str(text(&item, "body").unwrap()).unwrap();
-        for newer in ["thresholds", "burnt_in"] {
+        for newer in ["thresholds", "burnt_in", "drain", "held_back"] {
             assert!(body.as_object_mut().unwrap().remove(newer).is_some(), "{newer} is stored");
         }
         item.insert("body".to_owned(), string(body.to_string()));

@@ -1,14 +1,16 @@
 //! The Lambda function: wiring only.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use canary_gate::aws::{AwsPlatform, AwsSettings, sdk_config};
 use canary_gate::config::Settings;
-use canary_gate::handler::{HandlerError, Options, handle};
+use canary_gate::handler::{HandlerError, Options, handle, life, telemetry};
 use jiff::Timestamp;
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// A handler's error in the Lambda runtime's words: a stable type, and the message with its causes.
 struct Reported(Diagnostic);
@@ -27,8 +29,42 @@ impl From<Reported> for Diagnostic {
 
 impl From<HandlerError> for Reported {
     fn from(error: HandlerError) -> Self {
-        tracing::error!(error_type = error.error_type(), %error, "invocation failed");
-        Self(Diagnostic { error_type: error.error_type().to_owned(), error_message: error.to_string() })
+        Self::new(error.error_type(), error.to_string())
+    }
+}
+
+impl Reported {
+    fn new(error_type: &str, error_message: String) -> Self {
+        tracing::error!(error_type, error = error_message, "invocation failed");
+        Self(Diagnostic { error_type: error_type.to_owned(), error_message })
+    }
+}
+
+/// Handles one event, for as long as an invocation may live, and publishes whether a tick was carried out.
+async fn answer(
+    platform: &AwsPlatform,
+    options: &Options,
+    event: &Value,
+    context: &Context,
+) -> Result<Value, Reported> {
+    let now = Timestamp::now();
+    let allowed = life::allowed(context.deadline, now);
+    let answer = match tokio::time::timeout(allowed, handle(platform, options, event, now)).await {
+        Ok(answered) => answered?,
+        Err(_) => return Err(Reported::new(life::ERROR_TYPE, life::given_up(allowed))),
+    };
+    if let Some(line) = telemetry::line(&answer, &context.env_config.function_name, now) {
+        publish(&line);
+    }
+    Ok(answer)
+}
+
+/// Lambda makes a log event of each line; CloudWatch reads metrics out of those that are bare JSON.
+fn publish(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // In one write, since the runtime's own lines go the same way.
+    if let Err(error) = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()) {
+        tracing::error!(%error, "metric not published");
     }
 }
 
@@ -38,12 +74,10 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => return give_up(&problems),
     };
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_max_level(settings.log.parse().unwrap_or(LevelFilter::INFO))
-        .init();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
+    let wanted = settings.log.replace(' ', "").parse::<Targets>();
+    let wanted = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    tracing_subscriber::registry().with(lines).with(wanted).init();
     let sdk = sdk_config().await;
     let platform = AwsPlatform::new(
         &sdk,
@@ -56,7 +90,7 @@ async fn main() -> ExitCode {
     let options = Options { watermark: settings.watermark, clock: settings.clock };
     let (platform, options) = (&platform, &options);
     let service = service_fn(move |event: LambdaEvent<Value>| async move {
-        handle(platform, options, &event.payload, Timestamp::now()).await.map_err(Reported::from)
+        answer(platform, options, &event.payload, &event.context).await
     });
     match lambda_runtime::run(service).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 use crate::analysis::forecast::BadSize;
 use crate::analysis::one_look::ALPHA;
+use crate::sim::chaos::Sabotage;
 use crate::sim::run::LIMIT_MINUTES;
 use crate::sim::scenario::SCENARIOS;
 use crate::units::Rate;
@@ -15,6 +16,8 @@ const MINUTES_MAX: u32 = 24 * 60;
 /// Half an hour has rare errors of busy services; a day has the busiest hour, and its data points are within
 /// what CloudWatch answers at once.
 const MEASURED_MINUTES: std::ops::RangeInclusive<i64> = 30..=24 * 60;
+/// Some days of work for one machine.
+const CHAOS_MINUTES_MAX: u64 = 10_000_000_000;
 /// A test that is wrong more often than a coin is none.
 const ALPHA_MAX: f64 = 0.5;
 /// So many rollouts of a kind pin a rate of 1 % down to a hundredth of that.
@@ -51,6 +54,9 @@ pub(super) enum Command {
     /// Tell how long a plan takes at a given traffic, and what will never be decided
     #[command(after_help = PLAN_TIME_HELP)]
     PlanTime(PlanTimeArgs),
+    /// Let everything go wrong at once, and check that what must hold does
+    #[command(after_help = chaos_help())]
+    Chaos(ChaosArgs),
     /// Print the JSON Schema of a plan, for editors
     #[command(after_help = "Example:\n  canary-gate schema > plan.schema.json")]
     Schema,
@@ -214,6 +220,27 @@ pub(super) struct PlanTimeArgs {
     pub(super) format: ReportFormat,
 }
 
+#[derive(Debug, Group)]
+pub(super) struct ChaosArgs {
+    /// The same seed plays the same episodes
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) seed: u64,
+    /// Rollout-minutes to play: minutes, times the rollouts that run in them
+    #[arg(long, value_name = "N", default_value = "20000")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=CHAOS_MINUTES_MAX))]
+    pub(super) minutes: u64,
+    /// Play one episode again and tell its story
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seed", "minutes"])]
+    pub(super) episode: Option<u64>,
+    /// Break a rule of the handler on purpose, to see that it is found; see the list below
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(Sabotage::ALL.map(Sabotage::name)))]
+    pub(super) sabotage: Option<String>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 fn base_rate(text: &str) -> Result<Rate, String> {
     let rate = text.parse::<Rate>().ok().filter(|rate| rate.fraction() > 0.0 && rate.fraction() < 1.0);
     rate.ok_or_else(|| "is a percentage above 0 and below 100, such as 0.3%".to_owned())
@@ -347,6 +374,31 @@ Exit status:
   66  a file can't be read
   69  CloudWatch can't be read, or was not read whole
   74  the output can't be written";
+
+fn chaos_help() -> String {
+    let mut help = String::from(
+        "Episodes of some hours each: rollouts of good and bad versions on one or two listener rules, while calls\n\
+         fail before or after their effect, processes die and overlap, metrics are late or wrong, clocks are off,\n\
+         ticks come twice or not at all, and other hands write weights. The handler is the function's own. What\n\
+         must hold is checked after every call, and again when the faults have stopped.\n\n\
+         Sabotage, with what must find it:\n",
+    );
+    for sabotage in Sabotage::ALL {
+        let invariant = sabotage.breaks();
+        help += &format!("  {:<16} {} ({})\n", sabotage.name(), invariant.number(), invariant.name());
+    }
+    help += "\nExamples:\n  \
+             canary-gate chaos\n  \
+             canary-gate chaos --minutes 1000000 --seed 7\n  \
+             canary-gate chaos --episode 123456789\n  \
+             canary-gate chaos --sabotage raises-more\n\n\
+             Exit status:\n  \
+             0   everything held\n  \
+             1   something was broken: what, and how to play it again, is told\n  \
+             64  the command line is wrong\n  \
+             74  the output can't be written";
+    help
+}
 
 fn simulate_help() -> String {
     let mut help = String::from("Scenarios:\n");

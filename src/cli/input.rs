@@ -1,12 +1,13 @@
 //! Files, or standard input where the name is `-`.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde_json::Value;
 
 use super::Failure;
-use crate::config::{CheckedPlan, Scope, parse_plan};
-use crate::recording::{self, Recording};
+use crate::config::{CheckedPlan, PLAN_BYTES_MAX, Scope, parse_plan};
+use crate::recording::{self, ReadError, Recording};
 use crate::rollout::plan::Plan;
 use crate::sim::run::{default_plan, with_targets};
 
@@ -15,19 +16,40 @@ pub(super) fn said(name: &str) -> &str {
     if name == "-" { "standard input" } else { name }
 }
 
-/// Reads a whole file as text.
-pub(super) fn text(name: &str) -> Result<String, Failure> {
+/// Opens a file to be read from its beginning.
+fn open(name: &str) -> io::Result<Box<dyn BufRead>> {
+    if name == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(name)?)))
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    Failure::NoInput(format!("{} can't be read: {error}", said(name)))
+}
+
+/// Reads a plan as text, and no more of it than tells that it is too long.
+fn text(name: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    let read = if name == "-" {
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        std::fs::read(name).map(|read| bytes = read)
-    };
-    let unreadable = |error: io::Error| Failure::NoInput(format!("{} can't be read: {error}", said(name)));
-    read.map_err(unreadable)?;
+    open(name)
+        .and_then(|from| from.take(PLAN_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(name, &error))?;
+    if bytes.len() > PLAN_BYTES_MAX {
+        let rule = format!("the plan has more than {PLAN_BYTES_MAX} bytes; no more are read");
+        return Err(Failure::Data(format!("{}: {rule}", said(name))));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Failure::Data(format!("{} is not UTF-8 text (byte {at})", said(name)))
+    })
+}
+
+/// Reads recorded minutes.
+pub(super) fn recording(name: &str) -> Result<Recording, Failure> {
+    let from = open(name).map_err(|error| unreadable(name, &error))?;
+    recording::read(from).map_err(|error| match error {
+        ReadError::Source(error) => unreadable(name, &error),
+        ReadError::Wrong(errors) => Failure::Data(format!("{}: {errors}", said(name))),
     })
 }
 
@@ -42,10 +64,9 @@ pub(super) fn plan_and_recording(plan_name: &str, name: &str) -> Result<(Plan, R
         return Err(Failure::Usage("only one of --plan and --recording can be standard input".to_owned()));
     }
     let plan = plan(plan_name, Scope::Offline)?.plan;
-    let wrong = |what: &dyn std::fmt::Display| Failure::Data(format!("{}: {what}", said(name)));
-    let recording = recording::parse(&text(name)?).map_err(|errors| wrong(&errors))?;
+    let recording = recording(name)?;
     if recording.window.is_empty() {
-        return Err(wrong(&"the recording has a header and no minute"));
+        return Err(Failure::Data(format!("{}: the recording has a header and no minute", said(name))));
     }
     Ok((plan, recording))
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod calibrate;
+mod chaos;
 mod compare;
 mod input;
 mod measure;
@@ -99,6 +100,7 @@ fn carry_out(command: &Command, world: World<'_>, out: &mut Output) -> Result<u8
         Command::Calibrate(args) => calibrate::calibrate(args, out),
         Command::Check(args) => plans::check(args, out),
         Command::PlanTime(args) => plan_time::plan_time(args, world, out),
+        Command::Chaos(args) => chaos::chaos(args, out),
         Command::Schema => plans::schema(out),
     }
 }

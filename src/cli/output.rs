@@ -3,6 +3,7 @@
 //! A reader that goes away (`| head`) is no failure: what is left is not written, the work goes on to its end,
 //! and the exit status stays true.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 
@@ -65,6 +66,8 @@ impl Output {
         if self.failed.is_some() {
             return;
         }
+        let text = text.to_string();
+        let text = harmless(&text);
         let written = if self.colours && style != Style::Plain {
             writeln!(self.to, "{}{text}\x1b[0m", style.code())
         } else {
@@ -92,5 +95,22 @@ impl Output {
 
 /// Tells a failure on standard error. If even that can't be written, the exit status has to do.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "canary-gate: {text}");
+    let _ = writeln!(io::stderr().lock(), "canary-gate: {}", harmless(text));
+}
+
+/// Names come from files, and a terminal obeys control characters: none but line breaks get through.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    if text.contains(obeyed) { Cow::Owned(text.replace(obeyed, " ")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_passed_on() {
+        assert_eq!(harmless("one\ntwo"), "one\ntwo");
+        assert_eq!(harmless("a\x1b[2Jb\rc\u{9b}d"), "a [2Jb c d");
+    }
 }

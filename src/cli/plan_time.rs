@@ -13,7 +13,6 @@ use crate::analysis::forecast::{
     BadSize, Base, Forecast, Never, Outcome, Question, Row, Standing, Step, Traffic, forecast, needs_rate,
 };
 use crate::config::Scope;
-use crate::recording;
 use crate::rollout::plan::{OnUndecided, Plan, Sticky};
 use crate::stats::LearntRate;
 use crate::units::{Rate, Span};
@@ -69,8 +68,7 @@ fn traffic(args: &PlanTimeArgs, plan: &Plan, world: World<'_>) -> Result<Traffic
         _ if args.cloudwatch => measured(plan, measured_span(args), DELAY, world)?,
         Some(name) => {
             let said = input::said(name);
-            let recording = recording::parse(&input::text(name)?)
-                .map_err(|errors| Failure::Data(format!("{said}: {errors}")))?;
+            let recording = input::recording(name)?;
             Traffic::measured(&recording.window, checks)
                 .map_err(|error| Failure::Data(format!("{said}: {error}")))?
         }

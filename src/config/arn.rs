@@ -12,6 +12,8 @@ pub(super) enum ArnKind {
     TargetGroup,
     /// A standard SNS topic.
     Topic,
+    /// A CloudWatch alarm, of metrics or of other alarms.
+    Alarm,
 }
 
 impl ArnKind {
@@ -29,6 +31,10 @@ impl ArnKind {
             Self::Topic => {
                 "^arn:(aws|aws-cn|aws-us-gov):sns:[a-z][a-z0-9-]*[0-9]:[0-9]{12}:[0-9A-Za-z_-]{1,256}$"
             }
+            Self::Alarm => {
+                "^arn:(aws|aws-cn|aws-us-gov):cloudwatch:[a-z][a-z0-9-]*[0-9]:[0-9]{12}:\
+                 alarm:(?=.*[^ ]).{1,255}$"
+            }
         }
     }
 
@@ -36,6 +42,7 @@ impl ArnKind {
         match self {
             Self::ListenerRule | Self::TargetGroup => "elasticloadbalancing",
             Self::Topic => "sns",
+            Self::Alarm => "cloudwatch",
         }
     }
 
@@ -51,6 +58,7 @@ impl ArnKind {
                  targetgroup/NAME/ID"
             }
             Self::Topic => "must be the ARN of a standard SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME",
+            Self::Alarm => "must be the ARN of an alarm, arn:aws:cloudwatch:REGION:ACCOUNT:alarm:NAME",
         }
     }
 }
@@ -60,7 +68,7 @@ impl ArnKind {
 pub(super) struct Arn {
     /// Partition, region and account; all three ARNs of a plan share it.
     pub(super) place: [String; 3],
-    /// The name of a target group or topic; of a rule, its load balancer's name.
+    /// The name of a target group, a topic or an alarm; of a rule, its load balancer's name.
     pub(super) name: String,
 }
 
@@ -110,6 +118,10 @@ fn is_part(part: &str) -> bool {
 /// The name in the resource part, if it is the resource that is wanted.
 fn resource_name(resource: &str, kind: ArnKind) -> Result<&str, String> {
     let wanted = kind.wanted();
+    if kind == ArnKind::Alarm {
+        let name = resource.strip_prefix("alarm:").filter(|name| is_alarm_name(name));
+        return name.ok_or_else(|| wanted.to_owned());
+    }
     let parts: Vec<&str> = resource.split('/').collect();
     match (kind, parts.as_slice()) {
         (ArnKind::ListenerRule, ["listener-rule", "app", rest @ ..])
@@ -122,8 +134,14 @@ fn resource_name(resource: &str, kind: ArnKind) -> Result<&str, String> {
         (ArnKind::ListenerRule | ArnKind::TargetGroup, found) => {
             Err(format!("{wanted}{}", mistaken(found, kind)))
         }
-        (ArnKind::Topic, _) => Err(wanted.to_owned()),
+        (ArnKind::Topic | ArnKind::Alarm, _) => Err(wanted.to_owned()),
     }
+}
+
+/// Whether CloudWatch takes it as the name of an alarm.
+pub(super) fn is_alarm_name(name: &str) -> bool {
+    let fits = (1..=255).contains(&name.chars().count());
+    fits && !name.trim().is_empty() && !name.contains(char::is_control)
 }
 
 fn topic_name<'a>(topic: &'a str, wanted: &str) -> Result<&'a str, String> {

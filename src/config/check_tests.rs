@@ -521,6 +521,27 @@ fn events_want_ratios_since_they_have_no_upper_limit() {
 }
 
 #[test]
+fn as_much_is_compared_as_a_record_can_tell_of() {
+    let read = |checks: usize, labels: usize| {
+        let labels: Vec<String> = (0..labels).map(|n| format!("l{n}")).collect();
+        let body = serde_json::json!({ "classes": { "values": labels } });
+        let checks: serde_json::Map<_, _> = (0..checks).map(|n| (format!("c{n}"), body.clone())).collect();
+        let read = parse_plan_value(&serde_json::json!({ "checks": checks }), Scope::Offline);
+        read.map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    for (checks, labels) in [(5, 100), (100, 5)] {
+        assert_eq!(read(checks, labels), Ok(()));
+    }
+    let many = read(10, 51).unwrap_err();
+    assert!(
+        many.contains("checks: must compare at most 500 quantiles, classes and rates, not 510"),
+        "{many}"
+    );
+    let many = read(101, 1).unwrap_err();
+    assert!(many.contains("checks: must be at most 100 checks, not 101"), "{many}");
+}
+
+#[test]
 fn a_burn_in_needs_a_ratio_to_correct() {
     plan("burn_in: 30m\nchecks: {errors: {tolerate: [1.25x, +1%]}}");
     let (key, said) = problem("burn_in: 30m\nchecks: {errors: {tolerate: +1%}}");

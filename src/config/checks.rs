@@ -7,7 +7,13 @@ use super::keys::{CHECKS, CUSTOM_CHECKS, CheckKind};
 use super::problem::{nearest, unknown_key_rule};
 use super::walk::{Problems, Walk};
 use super::{Scope, values};
-use crate::analysis::check::{Check, Rules};
+use crate::analysis::check::{BadBeyond, Check, CheckRule, Rules};
+
+/// As many checks as anybody needs, each with its part of `false_rollback`.
+const CHECKS_MAX: usize = 100;
+/// The most quantiles, classes and rates of all checks together. The last judgement is kept in the rollout's
+/// record, of which DynamoDB takes 400 KB, and tells of each.
+const COMPARISONS_MAX: usize = 500;
 
 type Body<'v> = Option<&'v Map<String, Value>>;
 
@@ -24,7 +30,30 @@ pub(super) fn read(walk: &mut Walk<'_, '_>, scope: Scope) -> Vec<Check> {
         let rule = "must name at least one check, or be left out";
         walk.problems().add(&path, value, rule);
     }
-    map.iter().filter_map(|(name, body)| check(walk.problems(), &path, name, body, scope)).collect()
+    if map.len() > CHECKS_MAX {
+        walk.problems().missing(&path, format!("must be at most {CHECKS_MAX} checks, not {}", map.len()));
+        return Vec::new();
+    }
+    let checks: Vec<Check> =
+        map.iter().filter_map(|(name, body)| check(walk.problems(), &path, name, body, scope)).collect();
+    let comparisons: usize = checks.iter().map(|check| comparisons(&check.rule)).sum();
+    if comparisons > COMPARISONS_MAX {
+        let rule =
+            format!("must compare at most {COMPARISONS_MAX} quantiles, classes and rates, not {comparisons}");
+        walk.problems().missing(&path, rule);
+    }
+    checks
+}
+
+fn comparisons(rule: &CheckRule) -> usize {
+    match rule {
+        CheckRule::Errors(_) | CheckRule::Ratio(_) => 1,
+        CheckRule::Classes(rule) => rule.values.len(),
+        CheckRule::Latency(rule) | CheckRule::Values(rule) => match &rule.bad_beyond {
+            BadBeyond::Quantiles(quantiles) => quantiles.len(),
+            _ => 1,
+        },
+    }
 }
 
 fn check(problems: &mut Problems, path: &str, name: &str, body: &Value, scope: Scope) -> Option<Check> {

@@ -7,6 +7,7 @@ use super::kind::Kind;
 use super::walk::Walk;
 use super::{Scope, classes_check, distributions, rate_checks};
 use crate::analysis::check::{self, CheckRule, Tolerance};
+use crate::rollout::plan;
 use crate::units::{Quantile, Rate, Span};
 
 /// One key of a mapping.
@@ -85,11 +86,18 @@ pub(super) const LABELS_MAX: usize = 100;
 const BAKE_MAX: Span = Span::from_minutes(7 * 24 * 60);
 /// CloudWatch keeps minutes for 15 days; a day of them is left for the baseline.
 const DECIDE_WITHIN_MAX: Span = Span::from_minutes(14 * 24 * 60);
+/// As many alarms as anybody watches one service with.
+pub(super) const ALARMS_MAX: usize = 100;
+/// Later than that, stable's targets are long gone.
+const ROLLBACK_WINDOW_MAX: Span = Span::from_minutes(7 * 24 * 60);
+/// More often is no reminder but a nuisance; more seldom is forgotten.
+pub(super) const REMIND_EVERY_MIN: Span = Span::from_minutes(5);
+pub(super) const REMIND_EVERY_MAX: Span = Span::from_minutes(7 * 24 * 60);
 const ZERO: Span = Span::from_minutes(0);
 const ALL: Rate = Rate::percent_const(100.0);
 
 /// The keys of a plan.
-pub(super) static PLAN_KEYS: [Key; 19] = [
+pub(super) static PLAN_KEYS: [Key; 25] = [
     Key {
         name: "rollout",
         kind: Kind::Name,
@@ -144,6 +152,13 @@ pub(super) static PLAN_KEYS: [Key; 19] = [
         meaning: "No fewer bad minutes than this drain the canary (abort_above needs one).",
     },
     Key {
+        name: "bad_request_budget",
+        kind: Kind::CountOrOff { min: 1, max: 1_000_000_000 },
+        meaning: "More errors than these beyond what stable would have given, over the whole rollout, drain \
+                  the canary, proven or not, also in warm_up. false_rollback promises nothing about it: \
+                  chance alone drains if the budget is small beside the noise (calibrate counts how often).",
+    },
+    Key {
         name: "decide_within",
         kind: Kind::Span { default: check::DECIDE_WITHIN, min: ZERO, max: DECIDE_WITHIN_MAX },
         meaning: "The longest a step may stay undecided; then on_undecided applies. No less than bake.",
@@ -191,6 +206,34 @@ pub(super) static PLAN_KEYS: [Key; 19] = [
         name: "mode",
         kind: Kind::Word { default: "drive", words: &["drive", "observe"] },
         meaning: "drive writes weights; observe judges, records and pages, and writes none.",
+    },
+    Key {
+        name: "deny_windows",
+        kind: Kind::DenyWindows,
+        meaning: "When no share is raised, in local time: Fri 16:00 to Mon 08:00, 22:00 to 06:00, Sat, \
+                  2026-12-24 to 2026-12-27 (whole days, both included). Drains work, and so does a \
+                  person's promote.",
+    },
+    Key {
+        name: "time_zone",
+        kind: Kind::TimeZone,
+        meaning: "The time zone of deny_windows, by its name in the IANA database.",
+    },
+    Key {
+        name: "alarms",
+        kind: Kind::Alarms,
+        meaning: "CloudWatch alarms, by name or ARN, that drain the canary when they go off.",
+    },
+    Key {
+        name: "rollback_window",
+        kind: Kind::Span { default: plan::ROLLBACK_WINDOW, min: ZERO, max: ROLLBACK_WINDOW_MAX },
+        meaning: "For so long after the end at its last step, abort or an alarm of alarms still drains the \
+                  canary.",
+    },
+    Key {
+        name: "remind_every",
+        kind: Kind::Span { default: plan::REMIND_EVERY, min: ZERO, max: REMIND_EVERY_MAX },
+        meaning: "How often on-call is reminded of a condition that lasts, at least 5m apart; 0 for never.",
     },
     Key {
         name: "checks",

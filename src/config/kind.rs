@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::amounts::{LENGTH_MAX, NUMBER_MAX, Unit, length_text};
 use super::arn::ArnKind;
-use super::keys::{CHECKS, Key, LABELS_MAX, QUANTILES_MAX, STEPS_KEYS};
+use super::keys::{ALARMS_MAX, CHECKS, Key, LABELS_MAX, QUANTILES_MAX, STEPS_KEYS};
 use crate::analysis::check::{self, Tolerance};
+use crate::rollout::calendar::{self, WINDOWS_MAX};
 use crate::rollout::plan;
 use crate::units::{Rate, Share, Span, Times};
 
@@ -49,6 +50,13 @@ pub(super) enum Kind {
     Count {
         /// Used where the key is absent.
         default: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A whole number, or `false`, which is the default.
+    CountOrOff {
         /// The least.
         min: u64,
         /// The most.
@@ -114,6 +122,12 @@ pub(super) enum Kind {
     },
     /// The names of classes.
     Labels,
+    /// Times in which no share is raised.
+    DenyWindows,
+    /// A name of the IANA time zone database.
+    TimeZone,
+    /// Alarms of CloudWatch, by name or ARN.
+    Alarms,
     /// A mapping with keys of its own, which must be there (but see [`super::Scope::Offline`]).
     Mapping(&'static [Key]),
     /// A mapping of the checks to make.
@@ -198,6 +212,9 @@ impl Kind {
                 Some(default.map_or_else(|| json!(false), |rate| json!(rate.to_string())))
             }
             Self::Count { default, .. } => Some(json!(default)),
+            Self::CountOrOff { .. } => Some(json!(false)),
+            Self::DenyWindows | Self::Alarms => Some(json!([])),
+            Self::TimeZone => Some(json!(calendar::TIME_ZONE)),
             Self::Word { default, .. } => Some(json!(default)),
             Self::Flag { default } => Some(json!(default)),
             Self::Tolerance { default, .. } => Some(tolerance_json(*default)),
@@ -216,6 +233,7 @@ impl Kind {
             Self::Arn(ArnKind::ListenerRule) => "the ARN of a listener rule".to_owned(),
             Self::Arn(ArnKind::TargetGroup) => "the ARN of a target group".to_owned(),
             Self::Arn(ArnKind::Topic) => "the ARN of an SNS topic".to_owned(),
+            Self::Arn(ArnKind::Alarm) => "the ARN of an alarm".to_owned(),
             Self::Steps => "a list of shares such as 5%, or {start: 5%, factor: 2}".to_owned(),
             Self::Share => "a share such as 5%".to_owned(),
             Self::Factor => "a number from 1.1 to 100".to_owned(),
@@ -224,6 +242,12 @@ impl Kind {
             Self::Rate { zero: false, max, .. } => format!("a percentage, above 0% to {max}"),
             Self::RateOrOff { .. } => "a percentage above 0%, or false".to_owned(),
             Self::Count { min, max, .. } => format!("a whole number, {min} to {max}"),
+            Self::CountOrOff { min, max } => format!("a whole number, {min} to {max}, or false"),
+            Self::DenyWindows => {
+                format!("a list of up to {WINDOWS_MAX} windows such as Fri 16:00 to Mon 08:00")
+            }
+            Self::TimeZone => "a time zone such as Europe/Berlin".to_owned(),
+            Self::Alarms => format!("a list of up to {ALARMS_MAX} names or ARNs of alarms"),
             Self::Word { words, .. } => words.join(", "),
             Self::Flag { .. } => "true or false".to_owned(),
             Self::Tolerance { .. } => {

@@ -17,10 +17,12 @@ mod problem;
 mod rate_checks;
 mod schema;
 mod settings;
+mod size;
 mod steps;
 mod text;
 mod values;
 mod walk;
+mod watch;
 
 pub use plan::parse_plan_value;
 pub use problem::{PlanErrors, Problem};
@@ -28,8 +30,9 @@ pub use schema::{ReferenceRow, plan_reference_rows, plan_schema};
 pub use settings::{Clock, KNOWN_SETTINGS, Settings, SettingsErrors};
 pub use text::{PLAN_BYTES_MAX, parse_plan};
 
-pub(crate) use problem::{unknown_key_rule, write_problems};
-pub(crate) use values::name as rollout_name;
+pub(crate) use problem::{SHOWN_PROBLEMS, on_one_line, unknown_key_rule, write_problems};
+pub(crate) use size::SizeLimits;
+pub(crate) use values::{is_name as is_rollout_name, name as rollout_name};
 
 use crate::rollout::plan::Plan;
 

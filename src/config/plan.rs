@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::arn::{Arn, ArnKind};
-use super::keys::PLAN_KEYS;
-use super::problem::PlanErrors;
+use super::keys::{PLAN_KEYS, REMIND_EVERY_MAX, REMIND_EVERY_MIN};
+use super::problem::{PlanErrors, Problem};
+use super::text::PLAN_LIMITS;
 use super::walk::{Problems, Walk};
-use super::{CheckedPlan, Scope, checks, steps};
+use super::{CheckedPlan, Scope, checks, steps, watch};
 use crate::analysis::check::{Check, CheckRule, Rules};
 use crate::rollout::plan::{Plan, Targets};
 use crate::units::Share;
@@ -27,6 +28,9 @@ const OFFLINE_NAME: &str = "offline";
 /// # Errors
 /// Every problem of the plan, with key, value and rule.
 pub fn parse_plan_value(value: &Value, scope: Scope) -> Result<CheckedPlan, PlanErrors> {
+    if let Some(rule) = PLAN_LIMITS.broken_by(value) {
+        return Err(PlanErrors(vec![Problem::of_text("", "", format!("the plan {rule}: no more is read"))]));
+    }
     let mut problems = Problems::default();
     let plan = match value {
         Value::Object(map) => read(Walk::new("", &PLAN_KEYS, Some(map), &mut problems), scope),
@@ -61,9 +65,14 @@ fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
         on_blind: walk.word("on_blind"),
         mode: walk.word("mode"),
         sticky: walk.word("sticky"),
+        deny_windows: watch::deny_windows(&mut walk),
+        alarms: watch::alarms(&mut walk),
+        rollback_window: walk.span("rollback_window"),
+        remind_every: walk.span("remind_every"),
         rules: Rules {
             decide_within: walk.span("decide_within"),
             burn_in: walk.span("burn_in"),
+            bad_request_budget: walk.count_or_off("bad_request_budget"),
             false_rollback: walk.rate("false_rollback"),
             false_promotion: walk.rate("false_promotion"),
             convict_minutes: u32::try_from(walk.count("convict_minutes")).ok()?,
@@ -87,6 +96,9 @@ fn require_order_of_times(walk: &mut Walk<'_, '_>, plan: &Plan) {
     walk.require(rules.warm_up < decide_within, &["decide_within", "warm_up"], "warm_up", rule);
     let rule = format!("must be less than decide_within ({decide_within}): nothing would be compared");
     walk.require(rules.burn_in < decide_within, &["decide_within", "burn_in"], "burn_in", rule);
+    let reminds = plan.remind_every.seconds() == 0 || plan.remind_every >= REMIND_EVERY_MIN;
+    let rule = format!("must be 0 for never, or from {REMIND_EVERY_MIN} to {REMIND_EVERY_MAX}");
+    walk.require(reminds, &["remind_every"], "remind_every", rule);
     let by_points = rules.checks.iter().find(|check| tolerates_points_alone(check));
     if let Some(check) = by_points.filter(|_| rules.burn_in.seconds() > 0) {
         let rule = format!(

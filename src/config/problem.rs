@@ -7,8 +7,10 @@ use serde_json::Value;
 
 /// As much of a value as a message quotes.
 const SHOWN_CHARS: usize = 60;
+/// As much of a rule as a message tells. No rule is that long by itself; one that quotes what was written may be.
+const RULE_CHARS: usize = 1_000;
 /// As many problems as a message lists. More than that come from a file that is no plan at all.
-const SHOWN_PROBLEMS: usize = 50;
+pub(crate) const SHOWN_PROBLEMS: usize = 50;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl Problem {
     /// A problem with a text that came from elsewhere than a tree of values.
     #[must_use]
     pub fn of_text(key: &str, value: &str, rule: impl Into<String>) -> Self {
-        Self { key: shortened(key), value: shortened(value), rule: rule.into() }
+        Self { key: shortened(key), value: shortened(value), rule: on_one_line(&rule.into(), RULE_CHARS) }
     }
 }
 
@@ -85,7 +87,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// On one line and not longer than `most` characters. Control characters would let a text forge log lines.
-pub(super) fn on_one_line(text: &str, most: usize) -> String {
+pub(crate) fn on_one_line(text: &str, most: usize) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let line: String = text.chars().take(most).map(plain).collect();
     if text.chars().nth(most).is_none() {
@@ -155,6 +157,12 @@ mod tests {
         assert!(text.starts_with("60 problems in the plan:\n  rollout: "));
         assert!(text.ends_with("... and 10 more"));
         assert_eq!(text.lines().count(), 52);
+    }
+
+    #[test]
+    fn a_rule_that_quotes_what_was_written_stays_on_its_line() {
+        let problem = Problem::new("a", &json!(1), format!("must be \u{1b}[2J\n{}", "x".repeat(5_000)));
+        assert!(problem.rule.starts_with("must be  [2J x") && problem.rule.chars().count() == RULE_CHARS);
     }
 
     #[test]

@@ -4,8 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::amounts::{NUMBER_MAX, Unit};
 use super::arn::ArnKind;
-use super::keys::{CHECKS, CUSTOM_CHECKS, CheckKind, Key, LABELS_MAX, PLAN_KEYS, QUANTILES_MAX, STEPS_KEYS};
+use super::keys::{
+    ALARMS_MAX, CHECKS, CUSTOM_CHECKS, CheckKind, Key, LABELS_MAX, PLAN_KEYS, QUANTILES_MAX, STEPS_KEYS,
+};
 use super::kind::Kind;
+use crate::rollout::calendar::WINDOWS_MAX;
 
 const SPAN: &str = "^(0|(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$";
 const SHARE: &str = r"^(100(\.0)?|[0-9]{1,2}(\.[0-9])?)%$";
@@ -18,6 +21,14 @@ const QUANTILE: &str = r"^p[0-9]{1,2}(\.[0-9]+)?$";
 const AWS_NAME: &str = "^(?!:)(?=.*[^ ])[ -~]{1,255}$";
 const AWS_NAME_COLON: &str = "^(?=.*[^ ])[ -~]{1,255}$";
 const AWS_VALUE: &str = "^(?=.*[^ ])[ -~]{1,1024}$";
+const ZONE: &str = "^[A-Za-z][A-Za-z0-9_+/-]*$";
+/// Days, dates and times in the right places; whether there are such is [`super::parse_plan`]'s to say.
+const WINDOW: &str = concat!(
+    "^(([A-Za-z]{3,9}[.]?|[0-9]{4}-[0-9]{2}-[0-9]{2})( [0-9]{1,2}:[0-9]{2})?|[0-9]{1,2}:[0-9]{2}) [Tt][Oo] ",
+    "(([A-Za-z]{3,9}[.]?|[0-9]{4}-[0-9]{2}-[0-9]{2})( [0-9]{1,2}:[0-9]{2})?|[0-9]{1,2}:[0-9]{2})$",
+);
+const WHOLE_DAY: &str = "^([A-Za-z]{3,9}[.]?|[0-9]{4}-[0-9]{2}-[0-9]{2})$";
+const ALARM_NAME: &str = "^(?!arn:)(?=.*[^ ]).{1,255}$";
 const NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
 
 /// The JSON Schema (2020-12) of a plan, for editors. It knows the form of each key; the rules between keys
@@ -71,6 +82,12 @@ fn form(kind: &Kind) -> Value {
         Kind::Rate { .. } => pattern(RATE),
         Kind::RateOrOff { .. } => json!({ "anyOf": [pattern(RATE), { "const": false }] }),
         Kind::Count { min, max, .. } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::CountOrOff { min, max } => {
+            json!({ "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, { "const": false }] })
+        }
+        Kind::DenyWindows => list(0, WINDOWS_MAX, &any_of(&[WINDOW, WHOLE_DAY])),
+        Kind::TimeZone => pattern(ZONE),
+        Kind::Alarms => list(0, ALARMS_MAX, &any_of(&[ALARM_NAME, ArnKind::Alarm.pattern()])),
         Kind::Word { words, .. } => json!({ "enum": spellings(words) }),
         Kind::Flag { .. } => json!({ "type": "boolean" }),
         Kind::Times { .. } => pattern(TIMES),
@@ -84,10 +101,10 @@ fn form(kind: &Kind) -> Value {
             let least = if *zero { "minimum" } else { "exclusiveMinimum" };
             json!({ "type": "number", least: 0, "maximum": NUMBER_MAX })
         }
-        Kind::Quantiles { .. } => list(QUANTILES_MAX, &pattern(QUANTILE)),
+        Kind::Quantiles { .. } => list(1, QUANTILES_MAX, &pattern(QUANTILE)),
         Kind::Labels => {
             let label = json!({ "allOf": [pattern(AWS_VALUE), { "not": { "const": "other" } }] });
-            list(LABELS_MAX, &label)
+            list(1, LABELS_MAX, &label)
         }
         Kind::AwsName { colon } => pattern(if *colon { AWS_NAME_COLON } else { AWS_NAME }),
         Kind::Dimensions { required } => dimensions(*required),
@@ -105,9 +122,9 @@ fn any_of(patterns: &[&str]) -> Value {
     json!({ "anyOf": patterns.iter().map(|one| pattern(one)).collect::<Vec<_>>() })
 }
 
-/// One to so many different items.
-fn list(max: usize, items: &Value) -> Value {
-    json!({ "type": "array", "minItems": 1, "maxItems": max, "uniqueItems": true, "items": items })
+/// So many different items.
+fn list(min: usize, max: usize, items: &Value) -> Value {
+    json!({ "type": "array", "minItems": min, "maxItems": max, "uniqueItems": true, "items": items })
 }
 
 fn dimensions(required: bool) -> Value {

@@ -4,7 +4,10 @@ use super::keys::{CHECKS, CUSTOM_CHECKS, CheckKind, Key, PLAN_KEYS, names};
 use super::kind::Kind;
 use super::*;
 use crate::analysis::check::{CheckRule, FALSE_ROLLBACK, Rules};
-use crate::rollout::plan::{Mode, OnBlind, OnUndecided, STEPS_PERCENT, Sticky};
+use crate::rollout::calendar::DenyWindows;
+use crate::rollout::plan::{
+    Mode, OnBlind, OnUndecided, REMIND_EVERY, ROLLBACK_WINDOW, STEPS_PERCENT, Sticky,
+};
 use crate::units::{Share, Span};
 
 pub(super) const RULE: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee";
@@ -54,6 +57,8 @@ fn three_arns_are_a_plan_and_all_else_has_its_documented_default() {
     assert_eq!((plan.on_undecided, plan.on_blind), (OnUndecided::Hold, OnBlind::Drain));
     assert_eq!((plan.mode, plan.sticky), (Mode::Drive, Sticky::Auto));
     assert_eq!(plan.rules, Rules::default());
+    assert_eq!((plan.deny_windows, plan.alarms), (DenyWindows::default(), Vec::new()));
+    assert_eq!((plan.rollback_window, plan.remind_every), (ROLLBACK_WINDOW, REMIND_EVERY));
     assert!(warnings.is_empty());
 }
 
@@ -78,7 +83,8 @@ fn the_plan_of_the_design_is_read_as_it_was_meant() {
 #[test]
 fn a_plan_comes_back_from_the_record_as_it_went_in() {
     let plan = plan(
-        "steps: {start: 0.3%, factor: 3}\nfalse_rollback: 0.7%\nchecks: {errors: {tolerate: [1.1x, +0.3%]}}",
+        "steps: {start: 0.3%, factor: 3}\nfalse_rollback: 0.7%\nbad_request_budget: 9\nalarms: [a]\n\
+         deny_windows: [Sat]\ntime_zone: Asia/Tokyo\nrollback_window: 2h\nremind_every: 0\nchecks: {errors: {tolerate: [1.1x, +0.3%]}}",
     );
     let stored = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
@@ -202,6 +208,7 @@ fn numbers_without_a_unit_are_refused_with_what_to_write() {
         ("checks: {errors: {tolerate: '1.25'}}", "write 1.25x"),
         ("checks: {errors: {tolerate: 0.5%}}", "write +0.5%"),
         ("checks: {errors: {tolerate: 0.5}}", "write +0.5%"),
+        (r#"checks: {errors: {tolerate: "\t+ 1%"}}"#, "or a list of one of each; a ratio is from 1x to 100x"),
         ("min_requests: '1000'", "write it without quotes"),
         ("rollout: 42", "put it into quotes"),
         ("rollout: Checkout_V42", "write checkout-v42"),
@@ -223,6 +230,13 @@ fn quantities_are_taken_at_their_bounds_and_refused_beyond() {
         ("min_requests", vec!["1", "1000000000"], vec!["0", "1000000001", "1e3", "many"]),
         ("warm_up", vec!["0", "239m"], vec!["4h"]),
         ("burn_in", vec!["0", "60m", "239m"], vec!["4h", "60", "-5m"]),
+        ("rollback_window", vec!["0", "7d"], vec!["7d1s", "60"]),
+        ("remind_every", vec!["0", "5m", "7d"], vec!["4m", "1s", "7d1s", "60"]),
+        (
+            "bad_request_budget",
+            vec!["1", "200", "1000000000", "false", "off"],
+            vec!["0", "2.5", "-1", "'200'", "true", "1%"],
+        ),
         ("sticky", vec!["auto", "yes", "no", "true", "false", "'yes'"], vec!["maybe", "1"]),
         ("mode", vec!["drive", "observe"], vec!["Observe", "no"]),
         ("on_blind", vec!["drain", "hold"], vec!["promote"]),
@@ -351,7 +365,8 @@ fn alias_bombs_and_deep_nests_are_refused() {
 fn mutated_plans_are_read_or_refused_and_never_panic() {
     let seed = format!(
         "rollout: a\nlistener_rule: {RULE}\nstable: {STABLE}\ncanary: {CANARY}\nsteps: {{start: 5%, factor: 2}}\n\
-         bake: 15m\nfalse_rollback: 1%\nchecks:\n  errors: {{tolerate: [1.25x, +1%], abort_above: 10%}}\n  \
+         bake: 15m\nfalse_rollback: 1%\ndeny_windows: [Fri 16:00 to Mon 08:00, Sat]\n\
+         alarms: [a]\nchecks:\n  errors: {{tolerate: [1.25x, +1%], abort_above: 10%}}\n  \
          latency: {{slower_than: 400ms, tolerate: 50ms}}\n  tone: {{classes: {{namespace: A, metric: B, \
          stable: {{V: a}}, canary: {{V: b}}, dimension: C, values: [x, z]}}}}\n"
     );
@@ -364,7 +379,7 @@ fn mutated_plans_are_read_or_refused_and_never_panic() {
     };
     let alphabet = b" \n\t:{}[],&*!|>'\"%@`#-+.0195xmeaNi\x00\x7f\xc3\xff";
     let mut read = 0;
-    for _ in 0..3_000 {
+    for _ in 0..4_000 {
         let mut bytes = seed.as_bytes().to_vec();
         for _ in 0..=random(4) {
             let at = random(bytes.len());
@@ -504,6 +519,15 @@ fn the_published_schema_is_the_one_that_the_table_of_keys_makes() {
     let published = include_str!("../../infra/plan.schema.json");
     let published: Value = serde_json::from_str(published).unwrap();
     assert_eq!(published, plan_schema(), "run: cargo run -- schema > infra/plan.schema.json");
+}
+
+#[test]
+fn of_many_unknown_keys_only_those_that_are_told_are_explained() {
+    let text: String = (0..500).map(|n| format!("bakee{n}: 1\n")).collect();
+    let errors = parse_plan(&text, Scope::Offline).unwrap_err();
+    assert_eq!(errors.0.len(), 500);
+    assert!(errors.0[49].rule.contains("did you mean bake?"), "{}", errors.0[49]);
+    assert_eq!(errors.0[50].rule, "is not a known key");
 }
 
 #[test]

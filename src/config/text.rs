@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use super::problem::{PlanErrors, Problem, on_one_line};
-use super::{CheckedPlan, Scope, parse_plan_value};
+use super::{CheckedPlan, Scope, SizeLimits, parse_plan_value};
 
 /// The longest text that is read as a plan. The longest sensible one is a twentieth of it.
 pub const PLAN_BYTES_MAX: usize = 64 * 1024;
+/// The same for a plan that is a tree already, and for texts that grow by their aliases.
+pub(super) const PLAN_LIMITS: SizeLimits = SizeLimits { bytes: PLAN_BYTES_MAX, values: 10_000, depth: 32 };
 /// As much of what the parser says as a message passes on: it quotes keys, however long they are.
 const SYNTAX_CHARS: usize = 200;
 

@@ -74,7 +74,7 @@ pub(crate) fn name(value: &Value) -> Result<String, String> {
 }
 
 /// Whether a text can be a rollout's name.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('-')
 }
@@ -150,6 +150,18 @@ pub(super) fn count(value: &Value, min: u64, max: u64) -> Result<u64, String> {
             Err(format!("{rule}: write it without quotes"))
         }
         _ => Err(rule),
+    }
+}
+
+/// A whole number within bounds, or nothing.
+pub(super) fn count_or_off(value: &Value, min: u64, max: u64) -> Result<Option<u64>, String> {
+    match value {
+        Value::Bool(false) => Ok(None),
+        Value::String(word) if matches!(word.as_str(), "off" | "false" | "no") => Ok(None),
+        other => count(other, min, max).map(Some).map_err(|rule| match other {
+            Value::String(_) => rule,
+            _ => format!("{rule}, or false for none"),
+        }),
     }
 }
 
@@ -237,8 +249,8 @@ fn allowance(value: &Value) -> Result<Tolerance, String> {
         let points = points.parse::<Rate>().ok().filter(|_| digits_first).ok_or_else(String::new)?;
         return Ok(Tolerance { times: None, points: Some(points) });
     }
-    if text.ends_with('%') {
-        return Err(format!(": write +{text}"));
+    if let Ok(points) = text.parse::<Rate>() {
+        return Err(format!(": write +{points}"));
     }
     let times = text.parse::<Times>().map_err(|_| "; a ratio is from 1x to 100x".to_owned())?;
     Ok(Tolerance { times: Some(times), points: None })

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::arn::{Arn, ArnKind};
 use super::keys::{Key, names};
 use super::kind::Kind;
-use super::problem::{Problem, unknown_key_rule};
+use super::problem::{Problem, SHOWN_PROBLEMS, unknown_key_rule};
 use super::{Scope, amounts, values};
 use crate::analysis::check::{Margin, Tolerance};
 use crate::units::{Rate, Share, Span, Times};
@@ -87,6 +87,8 @@ impl<'v, 'p> Walk<'v, 'p> {
         for (key, value) in map.into_iter().flatten().filter(|(key, _)| !known.contains(&key.as_str())) {
             let (rule, meant) = match advice(key) {
                 Some(rule) => (rule, None),
+                // Nobody reads on, and what was meant takes time to find.
+                None if walk.problems.list.len() >= SHOWN_PROBLEMS => ("is not a known key".to_owned(), None),
                 None => unknown_key_rule(key, &known),
             };
             walk.problems.add(&walk.path_of(key), value, rule);
@@ -161,7 +163,11 @@ impl<'v, 'p> Walk<'v, 'p> {
     }
 
     /// Reads a key; `None` if it is absent or, with a problem noted, wrong.
-    fn read<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
         let value = self.written(name)?;
         match read(value) {
             Ok(read) => Some(read),
@@ -227,6 +233,44 @@ impl<'v, 'p> Walk<'v, 'p> {
     pub(super) fn count(&mut self, name: &str) -> u64 {
         let Kind::Count { default, min, max } = *self.kind(name) else { wrong_kind(name) };
         self.read(name, |value| values::count(value, min, max)).unwrap_or(default)
+    }
+
+    /// A whole number that can be switched off.
+    pub(super) fn count_or_off(&mut self, name: &str) -> Option<u64> {
+        let Kind::CountOrOff { min, max } = *self.kind(name) else { wrong_kind(name) };
+        self.read(name, |value| values::count_or_off(value, min, max)).flatten()
+    }
+
+    /// A list of up to so many different items, each read by itself. The answer has those that are right.
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        name: &str,
+        max: usize,
+        rule: &str,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(value) = self.written(name) else { return Vec::new() };
+        let path = self.path_of(name);
+        let Value::Array(items) = value else {
+            let write = value.as_str().filter(|_| read(value).is_ok());
+            let hint = write.map_or_else(String::new, |text| format!(": write [{text}]"));
+            self.problems.add(&path, value, format!("{rule}{hint}"));
+            return Vec::new();
+        };
+        if items.len() > max {
+            self.problems.add(&path, value, format!("must have at most {max} items, not {}", items.len()));
+            return Vec::new();
+        }
+        let mut taken: Vec<T> = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match read(item) {
+                Ok(read) if taken.contains(&read) => self.problems.add(&path, item, "is there twice"),
+                Ok(read) => taken.push(read),
+                Err(rule) => self.problems.add(&path, item, rule),
+            }
+        }
+        taken
     }
 
     /// One of a few words, as the type that has those words.

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::HandlerError;
-use super::observe::healthy_targets;
-use super::perform::{NotStored, perform};
+use super::observe::{clear, healthy_targets};
+use super::perform::{NotStored, Performed, perform};
 use crate::analysis::window::Arm;
 use crate::config::CheckedPlan;
 use crate::event::{Command, Verb};
@@ -16,6 +16,9 @@ use crate::rollout::plan::{Plan, Sticky};
 use crate::rollout::record::{Audit, LogEntry, Record};
 use crate::units::Share;
 
+/// How often a drain looks again when other invocations were faster.
+const DRAIN_TRIES: usize = 5;
+
 /// Carries out a command.
 pub(super) async fn command<P: Platform>(
     platform: &P,
@@ -24,21 +27,25 @@ pub(super) async fn command<P: Platform>(
 ) -> Result<Value, HandlerError> {
     let audit = |by: &crate::event::By| Audit { actor: by.actor.clone(), reason: by.reason.clone(), at: now };
     match &command.verb {
-        Verb::Start { plan, by } => start(platform, plan, audit(by)).await,
-        Verb::Status { rollout } => Ok(status(&find(platform, rollout).await?)),
+        Verb::Start { plan, by } => start(platform, plan, audit(by), now).await,
+        Verb::Status { rollout } => {
+            let mut answer = status(&find(platform, rollout).await?);
+            answer["frozen_by"] = json!(platform.freeze().await?);
+            Ok(answer)
+        }
         Verb::List => {
             let records = platform.list().await?;
-            Ok(json!({ "rollouts": records.iter().map(status).collect::<Vec<_>>() }))
+            let rollouts = records.iter().map(status).collect::<Vec<_>>();
+            Ok(json!({ "rollouts": rollouts, "frozen_by": platform.freeze().await? }))
         }
         Verb::History { rollout, limit } => {
             find(platform, rollout).await?;
             let entries = platform.history(rollout, *limit).await?;
             Ok(json!({ "rollout": rollout, "entries": entries }))
         }
-        Verb::Order { rollout, order, by } => {
-            let record = find(platform, rollout).await?;
-            give_order(platform, &record, *order, audit(by), now).await
-        }
+        Verb::Freeze { by } => freeze(platform, audit(by)).await,
+        Verb::Thaw { by } => thaw(platform, audit(by)).await,
+        Verb::Order { rollout, order, by } => give_order(platform, rollout, *order, audit(by), now).await,
     }
 }
 
@@ -64,6 +71,7 @@ fn status(record: &Record) -> Value {
         "started": record.started,
         "last_tick": record.last_tick,
         "pages_pending": record.outbox.len(),
+        "verifying_drain": record.drain.is_some(),
         "failed_shifts": record.failed_shifts,
         "mode": record.plan.mode,
         "targets": record.plan.targets,
@@ -71,8 +79,33 @@ fn status(record: &Record) -> Value {
     })
 }
 
+/// Lets no share rise any more, in no rollout. Who froze first stays on record.
+async fn freeze<P: Platform>(platform: &P, by: Audit) -> Result<Value, HandlerError> {
+    let before = platform.freeze().await?;
+    if before.is_none() {
+        platform.set_freeze(Some(&by)).await?;
+        tracing::warn!(actor = by.actor, reason = by.reason, "all rollouts frozen");
+    }
+    let next = "no share rises until `thaw` (but for a shift that is just being written); harmful canaries are \
+                still drained";
+    Ok(json!({ "frozen_by": before.as_ref().unwrap_or(&by), "was_frozen": before.is_some(), "next": next }))
+}
+
+/// Lets shares rise again.
+async fn thaw<P: Platform>(platform: &P, by: Audit) -> Result<Value, HandlerError> {
+    let before = platform.freeze().await?;
+    platform.set_freeze(None).await?;
+    tracing::warn!(actor = by.actor, reason = by.reason, "all rollouts thawed");
+    Ok(json!({ "frozen_by": null, "was_frozen": before.is_some(), "next": "the next tick goes on" }))
+}
+
 /// Accepts a plan. The first shift is the next tick's: every weight is written by the same path.
-async fn start<P: Platform>(platform: &P, checked: &CheckedPlan, by: Audit) -> Result<Value, HandlerError> {
+async fn start<P: Platform>(
+    platform: &P,
+    checked: &CheckedPlan,
+    by: Audit,
+    now: Timestamp,
+) -> Result<Value, HandlerError> {
     let plan = &checked.plan;
     unclaimed(platform, plan).await?;
     let mut splits = platform.read_splits(std::slice::from_ref(&plan.targets)).await;
@@ -95,14 +128,13 @@ async fn start<P: Platform>(platform: &P, checked: &CheckedPlan, by: Audit) -> R
         Sticky::Yes => true,
         Sticky::No => false,
     };
-    let record = platform.create(&Record::new(plan.clone(), by.clone(), sticky)).await.map_err(
-        |failure| match failure.kind {
-            FailureKind::Conflict => {
-                HandlerError::Refused(format!("a rollout named {:?} is still running", plan.rollout))
-            }
-            _ => HandlerError::Failed(failure),
-        },
-    )?;
+    let record = match platform.create(&Record::new(plan.clone(), by.clone(), sticky)).await {
+        Ok(record) => record,
+        Err(failure) if failure.kind == FailureKind::Conflict => {
+            return Err(name_is_taken(platform, plan).await);
+        }
+        Err(failure) => return Err(HandlerError::Failed(failure)),
+    };
     let troubles = audit_log(platform, &record, "start", by).await;
     let mut warnings = checked.warnings.clone();
     if matches!(healthy_targets(platform, &record, Arm::Canary).await, Ok(0)) {
@@ -112,6 +144,17 @@ async fn start<P: Platform>(platform: &P, checked: &CheckedPlan, by: Audit) -> R
                 .to_owned(),
         );
     }
+    match platform.freeze().await {
+        Ok(None) => {}
+        Ok(Some(by)) => warnings.push(format!(
+            "all rollouts are frozen by {}: {}; the first shift waits for `thaw`",
+            by.actor, by.reason
+        )),
+        Err(failure) => warnings.push(format!("whether all rollouts are frozen was not read: {failure}")),
+    }
+    if let Some(window) = plan.deny_windows.denies(now) {
+        warnings.push(format!("the first shift waits: the plan denies it now, in {window}"));
+    }
     let mut answer = status(&record);
     answer["warnings"] = json!(warnings);
     answer["troubles"] = json!(troubles);
@@ -119,58 +162,118 @@ async fn start<P: Platform>(platform: &P, checked: &CheckedPlan, by: Audit) -> R
     Ok(answer)
 }
 
+/// Why a rollout can't have its name.
+async fn name_is_taken<P: Platform>(platform: &P, plan: &Plan) -> HandlerError {
+    let pages = match platform.get(&plan.rollout).await {
+        Ok(Some(record)) if record.phase.is_terminal() => record.outbox.len(),
+        _ => 0,
+    };
+    HandlerError::Refused(match pages {
+        0 => format!("a rollout named {:?} is still running", plan.rollout),
+        pages => format!(
+            "the last rollout named {:?} has ended, but {pages} of its pages could not be sent yet: look why SNS \
+             refuses them, or choose another name",
+            plan.rollout
+        ),
+    })
+}
+
 /// Two rollouts on one rule would fight over its weights.
 async fn unclaimed<P: Platform>(platform: &P, plan: &Plan) -> Result<(), HandlerError> {
-    let running = platform.running().await?;
-    let rule = &plan.targets.listener_rule;
-    match running.iter().find(|other| other.plan.targets.listener_rule == *rule && !other.phase.is_terminal())
-    {
-        Some(other) if other.id() != plan.rollout => Err(HandlerError::Refused(format!(
+    let running = platform.running().await?.records;
+    match holder(&running, plan) {
+        Some(other) => Err(HandlerError::Refused(format!(
             "{} is already running on this listener rule: let it end, or abort it",
             other.id()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
-async fn give_order<P: Platform>(
+/// Carries out an order. A drain does not give up because another invocation was faster: it looks again.
+pub(super) async fn give_order<P: Platform>(
     platform: &P,
-    record: &Record,
+    rollout: &str,
     order: Order,
     by: Audit,
     now: Timestamp,
 ) -> Result<Value, HandlerError> {
+    let tries = if order.drains() { DRAIN_TRIES } else { 1 };
+    for _ in 0..tries {
+        let record = find(platform, rollout).await?;
+        let (why, outcome) = try_order(platform, &record, order, &by, now).await?;
+        match outcome {
+            Ok(done) => {
+                let mut troubles = done.troubles;
+                troubles.extend(audit_log(platform, &done.record, order.name(), by).await);
+                let mut answer = status(&done.record);
+                answer["done"] = json!(why);
+                answer["troubles"] = json!(troubles);
+                return Ok(answer);
+            }
+            Err(NotStored::Overtaken) => {}
+            Err(NotStored::Store(failure)) => return Err(HandlerError::Failed(failure)),
+        }
+    }
+    Err(HandlerError::Overtaken(format!(
+        "other invocations changed {rollout} at the same time: look at its status and ask again"
+    )))
+}
+
+/// One look at a rollout, and what the order does about it.
+async fn try_order<P: Platform>(
+    platform: &P,
+    record: &Record,
+    order: Order,
+    by: &Audit,
+    now: Timestamp,
+) -> Result<(String, Result<Performed, NotStored>), HandlerError> {
     let split = platform.read_splits(std::slice::from_ref(&record.plan.targets)).await.pop();
-    let unread = match &split {
-        Some(Ok(_)) => String::new(),
-        Some(Err(failure)) => failure.to_string(),
-        None => "no rule was read".to_owned(),
+    let (seen, unread) = match split {
+        Some(Ok(seen)) => (Some(seen), None),
+        Some(Err(failure)) => (None, Some(failure)),
+        None => (None, None),
     };
-    let seen = split.and_then(Result::ok);
-    let health: Option<Result<u32, String>> = match arm_to_check(record, order) {
-        Some(arm) => Some(healthy_targets(platform, record, arm).await.map_err(|f: Failure| f.to_string())),
-        None => None,
+    let words = unread.as_ref().map_or_else(|| "no rule was read".to_owned(), ToString::to_string);
+    let rolls_back = order.drains() && record.can_be_rolled_back(now);
+    // With a roll-back nothing is under way that a tick would finish: whoever asks must ask again.
+    let others = match unread {
+        Some(failure) if rolls_back => return Err(HandlerError::Failed(failure)),
+        None if rolls_back => platform.list().await?,
+        _ => Vec::new(),
     };
+    let mut cleared = clear(platform, record, arm_to_check(record, order), unread.as_ref()).await;
+    let may_pass = |failure: &mut Failure| rolls_back && failure.kind != FailureKind::NotFound;
+    if let Some(failure) = cleared.failure.take_if(may_pass) {
+        return Err(HandlerError::Failed(failure));
+    }
     let sight = Sight {
-        share: seen.as_ref().map(|(split, _)| split.share()).ok_or(unread.as_str()),
-        healthy_targets: health.as_ref().map(|h| h.as_ref().map(|n| *n).map_err(String::as_str)),
+        share: seen.as_ref().map(|(split, _)| split.share()).ok_or(words.as_str()),
+        later: later(&others, record).map(Record::id),
+        clearance: cleared.clearance(),
     };
-    let decision = obey(record, order, &sight, &by, now).map_err(|r| HandlerError::Refused(r.0))?;
+    let decision = obey(record, order, &sight, by, now).map_err(|r| HandlerError::Refused(r.0))?;
     let why = decision.why.clone();
     let snapshot = seen.as_ref().map(|(_, snapshot)| snapshot);
-    let done = perform(platform, record, snapshot, decision).await.map_err(|failed| match failed {
-        NotStored::Overtaken => HandlerError::Refused(
-            "another invocation changed the rollout at the same time: look at its status and ask again"
-                .to_owned(),
-        ),
-        NotStored::Store(failure) => HandlerError::Failed(failure),
-    })?;
-    let mut troubles = done.troubles;
-    troubles.extend(audit_log(platform, &done.record, order.name(), by).await);
-    let mut answer = status(&done.record);
-    answer["done"] = json!(why);
-    answer["troubles"] = json!(troubles);
-    Ok(answer)
+    Ok((why, perform(platform, record, snapshot, decision, now).await))
+}
+
+/// A rollout that was started on the listener rule of `record` after it: the weights are that one's business.
+pub(super) fn later<'a>(others: &'a [Record], record: &Record) -> Option<&'a Record> {
+    let rule = &record.plan.targets.listener_rule;
+    let after = |other: &&Record| {
+        other.plan.targets.listener_rule == *rule
+            && other.id() != record.id()
+            && other.started.at > record.started.at
+    };
+    others.iter().find(after)
+}
+
+/// Another rollout on the listener rule of a plan that has not ended.
+fn holder<'a>(running: &'a [Record], plan: &Plan) -> Option<&'a Record> {
+    let rule = &plan.targets.listener_rule;
+    let on_rule = |other: &&Record| other.plan.targets.listener_rule == *rule && other.id() != plan.rollout;
+    running.iter().filter(|other| !other.phase.is_terminal()).find(on_rule)
 }
 
 /// Writes a command to the decision log; a lost entry is a trouble to report, and changes nothing else.

@@ -1,9 +1,12 @@
 //! The shell round the pure core: one entry for every invocation, on Lambda, in the simulator and in tests.
 
+mod alarms;
 mod commands;
+pub mod life;
 mod observe;
 pub mod page;
 mod perform;
+pub mod telemetry;
 pub mod tick;
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +42,9 @@ pub enum HandlerError {
     /// The command makes no sense now; nothing was changed.
     #[error("{0}")]
     Refused(String),
+    /// Other invocations changed the rollout at the same time.
+    #[error("{0}")]
+    Overtaken(String),
     /// A call failed.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -52,6 +58,7 @@ impl HandlerError {
             Self::Event(error) => error.error_type(),
             Self::NotFound(_) => "NoSuchRollout",
             Self::Refused(_) => "CommandRefused",
+            Self::Overtaken(_) => "Overtaken",
             Self::Failed(_) => "CallFailed",
         }
     }
@@ -70,9 +77,24 @@ pub async fn handle<P: Platform>(
     match Invocation::from_json(event)? {
         Invocation::Tick(tick) => on_tick(platform, options, &tick, now).await,
         Invocation::Command(command) => {
+            let now = match (command.at, options.clock) {
+                (Some(at), Clock::Event) => at,
+                (Some(_), Clock::Wall) => {
+                    let why = "`at` is for rehearsals: it needs CANARY_GATE_CLOCK=event";
+                    return Err(HandlerError::Refused(why.to_owned()));
+                }
+                (None, _) => now,
+            };
             let answer = commands::command(platform, &command, now).await;
             tracing::info!(command = command.verb.name(), ok = answer.is_ok(), "command");
             answer
+        }
+        Invocation::Alarm(alarm) => {
+            let now = match options.clock {
+                Clock::Event => alarm.at.unwrap_or(now),
+                Clock::Wall => now,
+            };
+            alarms::alarm(platform, &alarm, now).await
         }
     }
 }

@@ -6,9 +6,13 @@ use crate::analysis::check::Check;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::{Arm, Window};
 use crate::analysis::{Conditions, judge};
-use crate::ports::{Failure, MetricRead, MetricRequest, Platform, Series, Split, TrafficRouter};
+use crate::ports::{
+    Failure, FailureKind, MetricRead, MetricRequest, Platform, RecordStore, Series, Split, TrafficRouter,
+};
+use crate::rollout::decide::Clearance;
 use crate::rollout::plan::BASELINE;
-use crate::rollout::record::Record;
+use crate::rollout::record::{Audit, Record};
+use crate::rollout::verify::{MINUTES_AFTER, MINUTES_BEFORE};
 use crate::units::{Minute, Span};
 
 /// What was seen of one rollout.
@@ -17,28 +21,56 @@ pub(super) struct Sight<S> {
     pub(super) split: Result<(Split, S), Failure>,
     /// The minutes of both arms.
     pub(super) window: Window,
-    /// What the judge was told beside them.
-    pub(super) conditions: Conditions,
-    /// What the judge makes of them.
-    pub(super) judgement: Judgement,
+    /// What of them could not be read whole.
+    pub(super) unread: Option<String>,
 }
 
-/// The minutes that a rollout's judgement rests on: from an hour before its start to the last minute that
-/// CloudWatch no longer changes.
+impl<S> Sight<S> {
+    /// What the judge makes of it, and what it was told beside the window.
+    pub(super) fn judged(&self, record: &Record) -> (Conditions, Judgement) {
+        let conditions = Conditions { unread: self.unread.clone(), ..record.conditions() };
+        let judgement = judge(&self.window, &record.plan.rules, &conditions);
+        (conditions, judgement)
+    }
+
+    /// The canary's requests, minute by minute. A minute without a point of the canary's had none, if there is one of
+    /// stable's: else nothing is known of it.
+    pub(super) fn canary_requests(&self) -> Result<Vec<(Minute, u64)>, &str> {
+        match &self.unread {
+            Some(unread) => Err(unread),
+            None => Ok(self
+                .window
+                .rows()
+                .filter(|row| row.canary.is_some() || row.stable.is_some())
+                .map(|row| (row.minute, row.canary.as_ref().map_or(0, |counts| counts.requests)))
+                .collect()),
+        }
+    }
+}
+
+/// The minutes that a tick needs of a rollout, up to the last one that CloudWatch no longer changes. A
+/// judgement rests on all since an hour before the start; after a drain, those round it are enough.
 pub(super) fn metric_request(record: &Record, now: Timestamp, watermark: Span) -> MetricRequest {
     let minutes = |span: Span| i64::try_from(span.minutes()).unwrap_or(i64::MAX);
-    let from = Minute::of(record.started.at).plus(-minutes(BASELINE));
-    let until = Minute::of(now).plus(-minutes(watermark));
-    let settled = record.conditions().thresholds;
-    let of_check = |check: &Check| Series::of(check, settled.get(&check.name));
-    let series = record.plan.rules.checks.iter().filter_map(of_check).collect();
+    let mut until = Minute::of(now).plus(-minutes(watermark));
+    let (from, series) = if record.phase.is_terminal() {
+        let drained = Minute::of(record.since);
+        // Without a watch only pages are left to be sent.
+        until = if record.drain.is_some() { until.min(drained.plus(MINUTES_AFTER)) } else { drained };
+        (drained.plus(-MINUTES_BEFORE), Vec::new())
+    } else {
+        let settled = record.conditions().thresholds;
+        let of_check = |check: &Check| Series::of(check, settled.get(&check.name));
+        let series = record.plan.rules.checks.iter().filter_map(of_check).collect();
+        (Minute::of(record.started.at).plus(-minutes(BASELINE)), series)
+    };
     MetricRequest { targets: record.plan.targets.clone(), from, until: until.max(from), series }
 }
 
-/// Reads metrics and rules, at the same time, and judges.
+/// Reads metrics and rules, at the same time.
 pub(super) async fn observe<P: Platform>(
     platform: &P,
-    records: &[Record],
+    records: &[&Record],
     now: Timestamp,
     watermark: Span,
 ) -> Vec<Sight<P::Snapshot>> {
@@ -63,10 +95,51 @@ fn sight<S>(
         row.share = record.share_at(row.minute);
         row
     });
-    let window: Window = with_share.collect();
-    let conditions = Conditions { unread: complete.err(), ..record.conditions() };
-    let judgement = judge(&window, &record.plan.rules, &conditions);
-    Sight { split, window, conditions, judgement }
+    Sight { split, window: with_share.collect(), unread: complete.err() }
+}
+
+/// What was found out before weights are written.
+#[derive(Debug, Default)]
+pub(super) struct Cleared {
+    healthy_targets: Option<Result<u32, String>>,
+    /// Why targets were not read, as the call failed.
+    pub(super) failure: Option<Failure>,
+    rule_is_gone: bool,
+    freeze: Option<Result<Option<Audit>, String>>,
+}
+
+impl Cleared {
+    /// In the words of the decision.
+    pub(super) fn clearance(&self) -> Clearance<'_> {
+        let targets = self.healthy_targets.as_ref();
+        let freeze = self.freeze.as_ref();
+        Clearance {
+            rule_is_gone: self.rule_is_gone,
+            healthy_targets: targets.map(|read| read.as_ref().copied().map_err(String::as_str)),
+            freeze: freeze.map(|read| read.as_ref().map(Option::as_ref).map_err(String::as_str)),
+        }
+    }
+}
+
+/// Looks at the arm that is to take the traffic, and on the way up whether all rollouts are frozen.
+pub(super) async fn clear<P: Platform>(
+    platform: &P,
+    record: &Record,
+    arm: Option<Arm>,
+    unread: Option<&Failure>,
+) -> Cleared {
+    let rule_is_gone = unread.is_some_and(|failure| failure.kind == FailureKind::NotFound);
+    let known = Cleared { rule_is_gone, ..Cleared::default() };
+    let Some(arm) = arm else { return known };
+    let targets = healthy_targets(platform, record, arm);
+    let (targets, freeze) = if arm == Arm::Stable {
+        (targets.await, None)
+    } else {
+        let (targets, freeze) = futures_util::future::join(targets, RecordStore::freeze(platform)).await;
+        (targets, Some(freeze.map_err(|f| f.to_string())))
+    };
+    let read = targets.as_ref().copied().map_err(ToString::to_string);
+    Cleared { healthy_targets: Some(read), failure: targets.err(), freeze, ..known }
 }
 
 /// Healthy targets of one arm.

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::analysis::check::ABORT_ALPHA;
-use crate::analysis::verdict::{Judgement, Verdict};
+use crate::analysis::verdict::Judgement;
 use crate::ports::Message;
-use crate::rollout::record::{Page, PageKind, Record};
+use crate::rollout::record::{Cause, Page, PageKind, Record};
 
 /// SNS refuses subjects of 100 characters and more.
 const SUBJECT_MAX: usize = 99;
@@ -39,13 +39,19 @@ fn headline(page: &Page) -> &'static str {
         PageKind::Suspected => "canary looks harmful, but clients are sticky",
         PageKind::BurntIn => "burn-in done, deploy the new version",
         PageKind::NoHealthyTarget => "waiting, canary has no healthy target",
+        PageKind::StillServed => "DRAINED, BUT canary still gets requests",
+        PageKind::NotVerified => "drained, but not known whether requests stopped",
+        PageKind::GroupTakenOut => "canary's group taken out of the rule",
+        PageKind::RaisedAgain => "canary got traffic again after its drain",
+        PageKind::NotStarted => "not started, rule is taken",
         PageKind::Promoted => "promoted",
     }
 }
 
 /// Printable ASCII on one line, as SNS demands: a subject that it refuses would lose the page.
 fn subject(record: &Record, page: &Page) -> String {
-    let text = format!("[{}] {}: {}", page.severity.name(), record.id(), headline(page));
+    let reminder = if page.reminder > 0 { format!(", reminder {}", page.reminder) } else { String::new() };
+    let text = format!("[{}{reminder}] {}: {}", page.severity.name(), record.id(), headline(page));
     let plain = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
     plain.take(SUBJECT_MAX).collect()
 }
@@ -147,6 +153,13 @@ fn done(record: &Record, kind: PageKind) -> String {
         PageKind::Undecided => "the share is not raised; the canary is still watched",
         PageKind::ObservedHarmful | PageKind::ObservedHealthy => "nothing: the plan's mode is observe",
         PageKind::NoHealthyTarget => "no traffic was sent to it; every tick looks again",
+        PageKind::StillServed | PageKind::RaisedAgain | PageKind::NotVerified => {
+            "the rollout has ended; canary-gate writes no more weights"
+        }
+        PageKind::GroupTakenOut => {
+            "the rule no longer names the canary's group, since clients still reached it at weight zero"
+        }
+        PageKind::NotStarted => "the rollout has ended before its first shift",
         PageKind::Promoted => "the rollout has ended",
     };
     text.to_owned()
@@ -155,7 +168,7 @@ fn done(record: &Record, kind: PageKind) -> String {
 fn to_do(record: &Record, page: &Page) -> String {
     let id = record.id();
     match page.kind {
-        PageKind::Drained => after_drain(record, page),
+        PageKind::Drained => after_drain(record),
         PageKind::DrainFailed => {
             "take the canary out of the rule by hand now, and check the function's right to modify the rule"
                 .to_owned()
@@ -202,23 +215,47 @@ fn to_do(record: &Record, page: &Page) -> String {
              will do): a group in no rule is not checked"
                 .to_owned()
         }
+        PageKind::StillServed => {
+            "look for other rules that name the canary's group, and clients that stick to it; \
+             take the group out of the rules, or stop its targets"
+                .to_owned()
+        }
+        PageKind::NotVerified => "look whether the canary's group still gets requests (RequestCount); if it does, take \
+             it out of the rules or stop its targets"
+            .to_owned(),
+        PageKind::GroupTakenOut => "nothing now; before the next rollout put the group into the rule again, with \
+             weight 0: a group in no rule is not checked, and a tool that manages the rule will see it changed"
+            .to_owned(),
+        PageKind::RaisedAgain => format!("find who changed the rule; {id} was rolled back for a reason"),
+        PageKind::NotStarted => "start it again when the other rollout has ended".to_owned(),
+        PageKind::Promoted if record.plan.rollback_window.seconds() > 0 => format!(
+            "nothing; should it turn out bad, abort {id} takes it back within {}, as long as stable's targets \
+             are there",
+            record.plan.rollback_window
+        ),
         PageKind::Promoted => "nothing".to_owned(),
     }
 }
 
 /// A canary is drained on evidence, for want of data, or on somebody's word.
-fn after_drain(record: &Record, page: &Page) -> String {
+fn after_drain(record: &Record) -> String {
     let id = record.id();
-    match page.judgement.as_ref().map(|judgement| judgement.verdict) {
-        Some(Verdict::Harmful) => format!(
+    match record.cause {
+        Some(Cause::Harm) => format!(
             "look at the canary's logs from before the drain; then fix and start a new rollout (history of \
              {id} has every minute)"
         ),
-        Some(Verdict::Blind) => {
+        Some(Cause::Blind) => {
             "it was drained because nobody could see how it does: check that the canary gets its traffic, that \
              both groups publish metrics, and that the function may read them; then start again"
                 .to_owned()
         }
-        _ => format!("nothing is proven against the canary (history of {id} has every minute)"),
+        Some(Cause::Order) => format!(
+            "find out what whoever ordered it has seen; canary-gate itself was not asked (history of {id} has \
+             every minute)"
+        ),
+        Some(Cause::Undecided) | None => {
+            format!("nothing is proven against the canary (history of {id} has every minute)")
+        }
     }
 }

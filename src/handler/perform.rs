@@ -1,10 +1,14 @@
 //! Carries out a decision, in the order that its type prescribes, and empties the outbox.
 
+use jiff::Timestamp;
+
 use super::page;
-use crate::ports::{Failure, FailureKind, Pager, Platform, RecordStore};
-use crate::rollout::effect::{Decision, Effects, Write};
-use crate::rollout::record::{Phase, Record};
-use crate::units::Share;
+use crate::ports::{Failure, FailureKind, Pager, Platform, RecordStore, Split};
+use crate::rollout::effect::{Decision, Effects, Release, Write};
+use crate::rollout::record::{Page, Phase, Record, is_leased};
+
+/// How often pages are noted as sent when other invocations are faster.
+const NOTE_TRIES: usize = 5;
 
 /// How it went.
 #[derive(Debug)]
@@ -39,12 +43,14 @@ pub(super) async fn perform<P: Platform>(
     record: &Record,
     snapshot: Option<&P::Snapshot>,
     decision: Decision,
+    now: Timestamp,
 ) -> Result<Performed, NotStored> {
     let mut troubles = Vec::new();
     let stored = match decision.effects {
         Effects::Record(next) => put(platform, &next).await?,
-        Effects::WriteThenRecord { write, done, failed } => {
-            let next = match write_weights(platform, record, snapshot, write).await {
+        Effects::WriteThenRecord { announced, write, done, failed } => {
+            let version = announce(platform, announced.as_deref(), &mut troubles).await?;
+            let mut next = match write_weights(platform, record, snapshot, write).await {
                 Ok(remark) => {
                     troubles.extend(remark);
                     done
@@ -54,6 +60,7 @@ pub(super) async fn perform<P: Platform>(
                     failed
                 }
             };
+            next.version = version.unwrap_or(next.version);
             put(platform, &next).await?
         }
         Effects::RecordThenWrite { intent, write, mut done } => {
@@ -75,8 +82,26 @@ pub(super) async fn perform<P: Platform>(
             }
         }
     };
-    let record = empty_outbox(platform, stored, &mut troubles).await;
+    let record = empty_outbox(platform, stored, now, &mut troubles).await;
     Ok(Performed { record, troubles })
+}
+
+/// Stores that a drain is under way, and answers the version that has it. If somebody was faster there is another
+/// record to look at first; anything else that fails is told and delays nothing: the weights come first.
+async fn announce<P: RecordStore>(
+    store: &P,
+    announced: Option<&Record>,
+    troubles: &mut Vec<String>,
+) -> Result<Option<u64>, NotStored> {
+    let Some(announced) = announced else { return Ok(None) };
+    match put(store, announced).await {
+        Ok(stored) => Ok(Some(stored.version)),
+        Err(NotStored::Overtaken) => Err(NotStored::Overtaken),
+        Err(not_stored) => {
+            troubles.push(format!("the drain was not announced: {not_stored}"));
+            Ok(None)
+        }
+    }
 }
 
 /// Somebody was faster while a shift up was being written. If they drained the canary (an abort, say), the
@@ -91,8 +116,7 @@ async fn stay_down<P: Platform>(platform: &P, record: &Record, snapshot: Option<
         }
     };
     if down {
-        let write = Write { share: Share::ZERO, unstick: true };
-        let written = write_weights(platform, record, snapshot, write).await;
+        let written = write_weights(platform, record, snapshot, Write::DRAIN).await;
         tracing::warn!(rollout = record.id(), ?written, "a shift up came after a drain: drained again");
     }
 }
@@ -108,7 +132,7 @@ async fn write_weights<P: Platform>(
         return Err("weights not written: the rule could not be read".to_owned());
     };
     match platform.write_split(&record.plan.targets, snapshot, write).await {
-        Ok(split) if split.share().same_as(write.share) => Ok((write.unstick && split.sticky).then(|| {
+        Ok(split) if split.share().same_as(write.share) => Ok(is_still_sticky(write, &split).then(|| {
             "the rule's group stickiness could not be switched off: clients that stick to the canary may still \
              reach it"
                 .to_owned()
@@ -122,32 +146,80 @@ async fn write_weights<P: Platform>(
     }
 }
 
+/// Clients that stick to the canary were to be freed, and may still be sent there.
+fn is_still_sticky(write: Write, split: &Split) -> bool {
+    write.release == Release::Stickiness && split.sticky
+}
+
 /// Sends what is in the outbox and takes out what was sent. A page that fails stays for the next tick. If
-/// the process dies between sending and taking out, the page goes out again with the same key.
+/// the process dies between sending and taking out, the page goes out again with the same key. What another
+/// invocation wrote a moment ago is left to it.
 async fn empty_outbox<P: RecordStore + Pager>(
     platform: &P,
     record: Record,
+    now: Timestamp,
     troubles: &mut Vec<String>,
 ) -> Record {
-    if record.outbox.is_empty() {
+    let ours = |page: &Page| page.at == now || !is_leased(page.at, now);
+    if !record.outbox.iter().any(ours) {
         return record;
     }
-    let mut left = Vec::new();
-    for pending in &record.outbox {
-        if let Err(failure) = platform.page(&page::render(&record, pending)).await {
-            troubles.push(failure.to_string());
-            left.push(pending.clone());
+    let mut sent = Vec::new();
+    for pending in record.outbox.iter().filter(|page| ours(page)) {
+        match platform.page(&page::render(&record, pending)).await {
+            Ok(()) => sent.push(pending.key.clone()),
+            Err(failure) => troubles.push(failure.to_string()),
         }
     }
-    if left.len() == record.outbox.len() {
+    note_sent(platform, record, &sent, troubles).await
+}
+
+/// Takes pages that were sent out of the outbox. Another invocation may have stored the record meanwhile, pages
+/// and all: they are taken out of what it stored, or the next tick would send them again.
+async fn note_sent<P: RecordStore>(
+    platform: &P,
+    mut record: Record,
+    sent: &[String],
+    troubles: &mut Vec<String>,
+) -> Record {
+    for _ in 0..NOTE_TRIES {
+        let (gone, left): (Vec<_>, Vec<_>) =
+            record.outbox.iter().cloned().partition(|page| sent.contains(&page.key));
+        if gone.is_empty() {
+            return record;
+        }
+        let failure = match put(platform, &Record { outbox: left, ..record.clone() }).await {
+            Ok(stored) => return stored,
+            Err(NotStored::Overtaken) => match platform.get(record.id()).await {
+                Ok(Some(newer)) => {
+                    record = newer;
+                    continue;
+                }
+                Ok(None) => return record,
+                Err(failure) => failure,
+            },
+            Err(NotStored::Store(failure)) => failure,
+        };
+        troubles.push(format!("pages sent, but not noted as sent: {failure}"));
         return record;
     }
-    let next = Record { outbox: left, ..record.clone() };
-    match put(platform, &next).await {
-        Ok(stored) => stored,
-        Err(failure) => {
-            troubles.push(format!("pages sent, but not noted as sent: {failure}"));
-            record
+    troubles.push(format!("pages sent, but not noted as sent: {}", NotStored::Overtaken));
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Share;
+
+    #[test]
+    fn a_drain_that_could_not_free_sticky_clients_is_told() {
+        let sticky = Split { stable: 100, canary: 0, others: 0, sticky: true };
+        assert!(is_still_sticky(Write::DRAIN, &sticky));
+        assert!(!is_still_sticky(Write::DRAIN, &Split { sticky: false, ..sticky }));
+        // A shift up keeps stickiness, and a group that is out of the rule has no clients that stick to it.
+        for release in [Release::Nobody, Release::Group] {
+            assert!(!is_still_sticky(Write { share: Share::ZERO, release }, &sticky));
         }
     }
 }

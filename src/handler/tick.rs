@@ -3,19 +3,25 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::observe::{Sight, healthy_targets, observe};
+use super::STALE_TICK;
+use super::observe::{Sight, clear, observe};
 use super::perform::{NotStored, perform};
+use crate::analysis::Conditions;
 use crate::analysis::verdict::Judgement;
-use crate::analysis::window::Row;
-use crate::ports::{Failure, Platform};
-use crate::rollout::decide::{Input, arm_to_check, decide};
-use crate::rollout::effect::Action;
+use crate::analysis::window::Window;
+use crate::ports::{Failure, Platform, Running};
+use crate::rollout::decide::{Clearance, Input, arm_to_check, decide, give_way};
+use crate::rollout::effect::{Action, Decision};
 use crate::rollout::record::{LogEntry, Phase, Record};
+use crate::rollout::verify::{self, Aftermath};
 use crate::units::{Minute, Share, Span};
 
 /// Newest minutes that an entry of the decision log holds when nothing changed. More than one, so that
 /// minutes which CloudWatch corrected are there in both forms.
 const LOGGED_MINUTES: usize = 3;
+
+/// The decision's word where another tick has decided.
+const SKIPPED: &str = "skipped";
 
 /// What a tick did about one rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +49,9 @@ pub struct TickReport {
     pub minute: Minute,
     /// One report for each running rollout.
     pub rollouts: Vec<RolloutReport>,
+    /// What the store says of records that can't be read: nobody watches these rollouts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// Looks at every running rollout once. A second tick of the same minute finds its work done.
@@ -55,16 +64,61 @@ pub async fn tick<P: Platform>(
     now: Timestamp,
     watermark: Span,
 ) -> Result<TickReport, Failure> {
-    let running = platform.running().await?;
-    let fresh = |record: &Record| record.last_tick.is_none_or(|last| last < minute);
-    let (due, done): (Vec<_>, Vec<_>) = running.into_iter().partition(fresh);
+    let Running { records: running, unreadable } = platform.running().await?;
+    let (due, done): (Vec<_>, Vec<_>) = running.iter().partition(|record| is_due(record, minute));
     let mut rollouts: Vec<_> = done.iter().map(|record| skipped(record, minute)).collect();
     if !due.is_empty() {
         let sights = observe(platform, &due, now, watermark).await;
-        let all = due.iter().zip(sights).map(|(record, sight)| one(platform, record, sight, minute, now));
+        let all = due.iter().zip(sights).map(|(record, sight)| {
+            let (holder, sharer) = (holder(record, &running), sharer(record, &running));
+            async move {
+                match holder {
+                    _ if record.phase.is_terminal() => {
+                        after(platform, record, sight, [holder, sharer], minute, now).await
+                    }
+                    Some(holder) if is_untouched(record) => {
+                        yielded(platform, record, sight, holder, minute, now).await
+                    }
+                    _ => one(platform, record, sight, minute, now).await,
+                }
+            }
+        });
         rollouts.extend(futures_util::future::join_all(all).await);
     }
-    Ok(TickReport { minute, rollouts })
+    Ok(TickReport { minute, rollouts, unreadable })
+}
+
+/// This minute was not decided yet. A record that was last ticked in a minute that is far ahead was ticked by a
+/// clock that was wrong: ticks that late are dropped before they come here.
+fn is_due(record: &Record, minute: Minute) -> bool {
+    let ahead = STALE_TICK.as_mins();
+    record.last_tick.is_none_or(|last| last < minute || last > minute.plus(ahead))
+}
+
+/// The rollout that has a record's listener rule, if that is another one. Of several that were started at once
+/// it is the one that has shifted already, or else the first.
+fn holder<'a>(record: &Record, running: &'a [Record]) -> Option<&'a str> {
+    let order = |record: &Record| (is_untouched(record), record.started.at, record.id().to_owned());
+    let rule = &record.plan.targets.listener_rule;
+    let on_rule = running.iter().filter(|other| other.plan.targets.listener_rule == *rule);
+    let holder = on_rule.filter(|other| !other.phase.is_terminal()).min_by_key(|other| order(other))?;
+    (holder.id() != record.id()).then(|| holder.id())
+}
+
+/// A rollout that sends traffic to the canary's group of `record` by another rule.
+fn sharer<'a>(record: &Record, running: &'a [Record]) -> Option<&'a str> {
+    let group = &record.plan.targets.canary;
+    let sends = |other: &&Record| {
+        let targets = &other.plan.targets;
+        let to_canary = targets.canary == *group && other.share() > Share::ZERO;
+        other.id() != record.id() && !other.phase.is_terminal() && (to_canary || targets.stable == *group)
+    };
+    running.iter().find(sends).map(Record::id)
+}
+
+/// No weight was written for it.
+fn is_untouched(record: &Record) -> bool {
+    record.phase == Phase::Waiting && record.intent.is_none()
 }
 
 /// Decides and performs for one rollout.
@@ -75,26 +129,68 @@ async fn one<P: Platform>(
     tick: Minute,
     now: Timestamp,
 ) -> RolloutReport {
-    let share = sight.split.as_ref().map(|(split, _)| split.share());
-    let unread = share.as_ref().err().map(ToString::to_string);
-    let mut input = Input {
-        tick,
-        share: share.map_err(|_| unread.as_deref().unwrap_or_default()),
-        judgement: &sight.judgement,
-        healthy_targets: None,
-    };
-    let health = match arm_to_check(record, &input, now) {
-        Some(arm) => Some(healthy_targets(platform, record, arm).await.map_err(|f| f.to_string())),
-        None => None,
-    };
-    input.healthy_targets = health.as_ref().map(|h| h.as_ref().map(|n| *n).map_err(String::as_str));
+    let (conditions, judgement) = sight.judged(record);
+    let unread = sight.split.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let share = sight.split.as_ref().map(|(split, _)| split.share()).map_err(|_| unread.as_str());
+    let mut input = Input { tick, share, judgement: &judgement, clearance: Clearance::default() };
+    let cleared =
+        clear(platform, record, arm_to_check(record, &input, now), sight.split.as_ref().err()).await;
+    input.clearance = cleared.clearance();
     let decision = decide(record, &input, now);
+    tell_new_notes(record, &judgement);
+    let judged = Some((conditions, judgement));
+    carry_out(platform, record, &sight, decision, judged, now).await
+}
+
+/// Looks after a rollout that was drained.
+async fn after<P: Platform>(
+    platform: &P,
+    record: &Record,
+    sight: Sight<P::Snapshot>,
+    [holder, sharer]: [Option<&str>; 2],
+    tick: Minute,
+    now: Timestamp,
+) -> RolloutReport {
+    let unread = sight.split.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let share = sight.split.as_ref().map(|(split, _)| split.share()).map_err(|_| unread.as_str());
+    let requests = sight.canary_requests();
+    let requests = requests.as_ref().map(Vec::as_slice).map_err(|unread| *unread);
+    let mut aftermath = Aftermath { tick, share, requests, holder, sharer, clearance: Clearance::default() };
+    let cleared =
+        clear(platform, record, verify::arm_to_check(record, &aftermath, now), sight.split.as_ref().err())
+            .await;
+    aftermath.clearance = cleared.clearance();
+    let decision = verify::verify(record, &aftermath, now);
+    carry_out(platform, record, &sight, decision, None, now).await
+}
+
+/// Ends a rollout whose listener rule another one has.
+async fn yielded<P: Platform>(
+    platform: &P,
+    record: &Record,
+    sight: Sight<P::Snapshot>,
+    holder: &str,
+    tick: Minute,
+    now: Timestamp,
+) -> RolloutReport {
+    carry_out(platform, record, &sight, give_way(record, holder, tick, now), None, now).await
+}
+
+/// Performs a decision, and reports and logs what came of it.
+async fn carry_out<P: Platform>(
+    platform: &P,
+    record: &Record,
+    sight: &Sight<P::Snapshot>,
+    decision: Decision,
+    judged: Option<(Conditions, Judgement)>,
+    now: Timestamp,
+) -> RolloutReport {
     let (action, why) = (decision.action, decision.why.clone());
     let snapshot = sight.split.as_ref().ok().map(|(_, snapshot)| snapshot);
-    let outcome = perform(platform, record, snapshot, decision).await;
-    let report = report(record, outcome, action, why, &sight.judgement);
-    tell_new_notes(record, &sight.judgement);
-    log(platform, record, &report, &sight, action, now).await
+    let outcome = perform(platform, record, snapshot, decision, now).await;
+    let (conditions, judgement) = judged.unzip();
+    let report = report(record, outcome, action, why, judgement);
+    log(platform, record, report, &sight.window, conditions, now).await
 }
 
 /// What one must know to read the evidence is told when it is new: a threshold that was settled, a quantile that
@@ -114,7 +210,7 @@ fn tell_new_notes(before: &Record, judgement: &Judgement) {
 fn skipped(record: &Record, minute: Minute) -> RolloutReport {
     RolloutReport {
         rollout: record.id().to_owned(),
-        decision: "skipped".to_owned(),
+        decision: SKIPPED.to_owned(),
         why: format!("{minute} was decided already"),
         phase: record.phase,
         share: record.share(),
@@ -128,11 +224,11 @@ fn report(
     outcome: Result<super::perform::Performed, NotStored>,
     action: Action,
     why: String,
-    judgement: &Judgement,
+    judgement: Option<Judgement>,
 ) -> RolloutReport {
     let (decision, record, troubles) = match outcome {
         Ok(done) => (action.name(), done.record, done.troubles),
-        Err(NotStored::Overtaken) => ("skipped", before.clone(), vec![NotStored::Overtaken.to_string()]),
+        Err(NotStored::Overtaken) => (SKIPPED, before.clone(), vec![NotStored::Overtaken.to_string()]),
         Err(NotStored::Store(failure)) => ("failed", before.clone(), vec![failure.to_string()]),
     };
     RolloutReport {
@@ -141,7 +237,7 @@ fn report(
         why,
         phase: record.phase,
         share: record.share(),
-        judgement: Some(judgement.clone()),
+        judgement,
         troubles,
     }
 }
@@ -151,19 +247,18 @@ fn report(
 async fn log<P: Platform>(
     platform: &P,
     before: &Record,
-    report: &RolloutReport,
-    sight: &Sight<P::Snapshot>,
-    action: Action,
+    mut report: RolloutReport,
+    window: &Window,
+    conditions: Option<Conditions>,
     now: Timestamp,
 ) -> RolloutReport {
-    let mut report = report.clone();
-    if report.decision == "skipped" {
+    if report.decision == SKIPPED {
         return report;
     }
-    let changed = action != Action::Hold || before.phase != report.phase;
-    let newest = if changed { sight.window.len() } else { LOGGED_MINUTES };
-    let skip = sight.window.len().saturating_sub(newest);
-    let rows: Vec<Row> = sight.window.rows().skip(skip).cloned().collect();
+    let quiet = [Action::Hold, Action::Verify].map(Action::name).contains(&report.decision.as_str());
+    let changed = !quiet || before.phase != report.phase;
+    let newest = if changed { window.len() } else { LOGGED_MINUTES };
+    let skip = window.len().saturating_sub(newest);
     let entry = LogEntry {
         rollout: report.rollout.clone(),
         at: now,
@@ -173,8 +268,8 @@ async fn log<P: Platform>(
         share: report.share,
         by: None,
         judgement: report.judgement.clone(),
-        conditions: Some(sight.conditions.clone()),
-        rows,
+        conditions,
+        rows: window.rows().skip(skip).cloned().collect(),
     };
     if let Err(failure) = platform.log(&entry).await {
         report.troubles.push(format!("decision not logged: {failure}"));

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::decide::{drain, promote};
+use super::decide::{Clearance, drain, promote};
 use super::effect::{Action, Decision, Effects};
 use super::plan::Mode;
-use super::record::{Audit, PageKind, Phase, Record};
+use super::record::{Audit, Cause, PageKind, Phase, Record};
 use crate::analysis::window::Arm;
 use crate::units::{Minute, Share};
 
@@ -29,9 +29,17 @@ pub enum Order {
     Promote,
     /// Drain now.
     Abort,
+    /// Drain now: a CloudWatch alarm went off. Where nothing may be written, only tell.
+    Brake,
 }
 
 impl Order {
+    /// It takes the canary out of the traffic.
+    #[must_use]
+    pub fn drains(self) -> bool {
+        matches!(self, Self::Abort | Self::Brake)
+    }
+
     /// The word for it in events, logs and messages.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -40,6 +48,7 @@ impl Order {
             Self::Resume(_) => "resume",
             Self::Promote => "promote",
             Self::Abort => "abort",
+            Self::Brake => "brake",
         }
     }
 }
@@ -49,8 +58,10 @@ impl Order {
 pub struct Sight<'a> {
     /// The canary's share as the rule says now, or why that could not be read.
     pub share: Result<Share, &'a str>,
-    /// Healthy targets of the arm that [`arm_to_check`] names, or why they could not be read.
-    pub healthy_targets: Option<Result<u32, &'a str>>,
+    /// A rollout that was started on the same listener rule after this one.
+    pub later: Option<&'a str>,
+    /// What [`arm_to_check`] asks for.
+    pub clearance: Clearance<'a>,
 }
 
 /// Why an order can't be followed. Nothing was changed.
@@ -66,7 +77,7 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
 #[must_use]
 pub fn arm_to_check(record: &Record, order: Order) -> Option<Arm> {
     match order {
-        Order::Abort if record.plan.mode == Mode::Drive => Some(Arm::Stable),
+        Order::Abort | Order::Brake if record.plan.mode == Mode::Drive => Some(Arm::Stable),
         Order::Promote | Order::Resume(Some(Resume::Restore)) => Some(Arm::Canary),
         _ => None,
     }
@@ -83,6 +94,14 @@ pub fn obey(
     by: &Audit,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
+    let drains = order.drains();
+    let why = match order {
+        Order::Brake => format!("{} went off: {}", by.actor, by.reason),
+        _ => format!("{} by {}: {}", order.name(), by.actor, by.reason),
+    };
+    if record.phase == Phase::Promoted && drains && record.plan.mode == Mode::Drive {
+        return roll_back(record, order, sight, why, now);
+    }
     if record.phase.is_terminal() {
         return refuse(format!(
             "{} has already ended ({}): {}",
@@ -91,15 +110,18 @@ pub fn obey(
             record.why
         ));
     }
-    let why = format!("{} by {}: {}", order.name(), by.actor, by.reason);
-    if record.phase == Phase::Draining && order != Order::Abort {
+    if record.phase == Phase::Draining && !drains {
         return refuse(format!("{} is being drained: {}", record.id(), record.why));
     }
     match order {
         Order::Pause => pause(record, &why, now),
         Order::Resume(weights) => resume(record, weights, sight, why, now),
         Order::Promote => skip_ahead(record, sight, why, now),
-        Order::Abort => Ok(abort(record, sight, why, now)),
+        Order::Brake if record.plan.mode == Mode::Observe => {
+            let next = record.clone().paging_once(PageKind::ObservedHarmful, &why, now);
+            keep(why, next)
+        }
+        Order::Abort | Order::Brake => Ok(abort(record, sight, why, now)),
     }
 }
 
@@ -221,8 +243,71 @@ fn write_step(
     why: String,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    let decision = promote(record, step, why, sight.healthy_targets, now);
+    let decision = promote(record, step, why, sight.clearance, now);
     if decision.action == Action::Hold { refuse(decision.why) } else { Ok(decision) }
+}
+
+/// Drains a rollout that has ended well, while its window is open and stable is still there.
+fn roll_back(
+    record: &Record,
+    order: Order,
+    sight: &Sight<'_>,
+    why: String,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let window = record.plan.rollback_window;
+    if !record.can_be_rolled_back(now) {
+        return refuse(format!(
+            "{} has ended well at {}, and its rollback_window ({window}) is over: shift the weights by hand",
+            record.id(),
+            record.since
+        ));
+    }
+    if let Some(later) = sight.later {
+        return refuse(format!(
+            "{later} was started on this listener rule since: abort that one, or shift the weights by hand"
+        ));
+    }
+    match sight.share {
+        Ok(share) if share.same_as(record.share()) => {}
+        Ok(share) => {
+            return refuse(format!(
+                "the rule sends {share} to the canary; canary-gate had left it at {}: somebody else has it now, \
+                 shift the weights by hand",
+                record.share()
+            ));
+        }
+        Err(unread) => return refuse(format!("the rule's weights were not read: {unread}")),
+    }
+    match sight.clearance.healthy_targets {
+        Some(Ok(targets)) if targets > 0 => {}
+        Some(Ok(_)) if order == Order::Brake => {
+            // Nobody waits for an alarm's answer.
+            let why = format!("{why}; NOT rolled back: stable has no healthy target to take the traffic");
+            let next = record.clone().paging_once(PageKind::DrainBlocked, &why, now);
+            return keep(why, next);
+        }
+        Some(Ok(_)) => {
+            return refuse(
+                "stable has no healthy target to take the traffic: get some healthy, then ask again",
+            );
+        }
+        Some(Err(unread)) => return refuse(format!("stable's target health was not read: {unread}")),
+        None => return refuse("nobody looked at stable's target health"),
+    }
+    Ok(ordered_drain(record, why, sight, now))
+}
+
+/// A drain that is announced: no tick would decide it again.
+fn ordered_drain(record: &Record, why: String, sight: &Sight<'_>, now: Timestamp) -> Decision {
+    let mut draining = record.clone().into_phase(Phase::Draining, &why, now);
+    let cause = record.cause.filter(|_| record.phase == Phase::Draining).unwrap_or(Cause::Order);
+    let mut decision = drain(record.clone(), why, cause, sight.clearance, now);
+    draining.cause = Some(cause);
+    if let Effects::WriteThenRecord { announced, .. } = &mut decision.effects {
+        *announced = Some(Box::new(draining));
+    }
+    decision
 }
 
 /// Drains, whatever the phase. Where nothing may be written it only ends the watch; where the canary never
@@ -238,7 +323,7 @@ fn abort(record: &Record, sight: &Sight<'_>, why: String, now: Timestamp) -> Dec
         let next = record.clone().paging(PageKind::Drained, &why, now).into_phase(Phase::Drained, &why, now);
         return Decision { action: Action::Drain, why, effects: Effects::Record(Box::new(next)) };
     }
-    drain(record.clone(), why, sight.healthy_targets, now)
+    ordered_drain(record, why, sight, now)
 }
 
 #[cfg(test)]
@@ -247,8 +332,12 @@ mod tests {
     use super::*;
     use crate::units::Span;
 
+    fn sight(seen: f64, targets: u32) -> Sight<'static> {
+        Sight { share: Ok(share(seen)), later: None, clearance: cleared(targets) }
+    }
+
     fn asked(record: &Record, order: Order, seen: f64) -> Result<Decision, Refusal> {
-        let sight = Sight { share: Ok(share(seen)), healthy_targets: Some(Ok(3)) };
+        let sight = sight(seen, 3);
         obey(record, order, &sight, &audit(), at(30))
     }
 
@@ -277,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn adopted_weights_lie_on_the_step_that_they_have_reached() {
+        let frozen = Record::on(0).in_phase(Phase::Frozen);
+        for (seen, step) in [(1.0, 0), (5.0, 0), (24.0, 0), (25.0, 1), (49.0, 1), (60.0, 2)] {
+            let adopted = asked(&frozen, Order::Resume(Some(Resume::Adopt)), seen).unwrap();
+            assert_eq!((adopted.done().step, adopted.done().share()), (Some(step), share(seen)));
+        }
+    }
+
+    #[test]
     fn resume_ends_a_burn_in_once_and_is_refused_without_one() {
         let burning = Record::on(0).planned(|plan| plan.rules.burn_in = Span::from_minutes(30));
         let resumed = asked(&burning, Order::Resume(None), 5.0).unwrap();
@@ -286,6 +384,9 @@ mod tests {
         assert!(asked(done, Order::Resume(None), 5.0).unwrap_err().0.contains("ended already"));
         assert!(asked(&Record::on(0), Order::Resume(None), 5.0).is_err());
         assert!(asked(&burning, Order::Promote, 5.0).unwrap_err().0.contains("resume first"));
+        // Before the first shift nothing burns in yet.
+        let waiting = Record::test().planned(|plan| plan.rules.burn_in = Span::from_minutes(30));
+        assert_eq!(asked(&waiting, Order::Promote, 0.0).unwrap().writes(), Some(share(5.0)));
     }
 
     #[test]
@@ -302,8 +403,52 @@ mod tests {
         assert_eq!(decision.writes(), Some(share(25.0)));
         assert!(asked(&Record::on(0), Order::Promote, 40.0).is_err(), "foreign weights");
         assert!(asked(&Record::on(0).in_phase(Phase::Frozen), Order::Promote, 5.0).is_err());
-        let sight = Sight { share: Ok(share(5.0)), healthy_targets: Some(Ok(0)) };
+        let sight = sight(5.0, 0);
         assert!(obey(&Record::on(0), Order::Promote, &sight, &audit(), at(30)).is_err());
+    }
+
+    #[test]
+    fn the_arm_that_is_to_take_the_traffic_is_looked_at() {
+        let orders = [
+            (Order::Abort, Some(Arm::Stable)),
+            (Order::Brake, Some(Arm::Stable)),
+            (Order::Promote, Some(Arm::Canary)),
+            (Order::Resume(Some(Resume::Restore)), Some(Arm::Canary)),
+            (Order::Resume(Some(Resume::Adopt)), None),
+            (Order::Resume(None), None),
+            (Order::Pause, None),
+        ];
+        for (order, arm) in orders {
+            assert_eq!(arm_to_check(&Record::on(0), order), arm, "{order:?}");
+        }
+        let watching = Record::on(0).planned(|plan| plan.mode = Mode::Observe);
+        assert_eq!(arm_to_check(&watching, Order::Abort), None);
+    }
+
+    #[test]
+    fn nobody_begins_a_shift_while_another_one_is_under_way() {
+        let mut record = Record::on(0);
+        record.intent = Some(crate::rollout::record::Intent { at: at(29), share: share(25.0), step: 1 });
+        let refusal = asked(&record, Order::Promote, 5.0).unwrap_err();
+        assert!(refusal.0.contains("under way"), "{refusal}");
+    }
+
+    #[test]
+    fn nobodys_word_revives_a_rollout_that_has_ended_or_is_being_drained() {
+        let up = [
+            Order::Pause,
+            Order::Resume(None),
+            Order::Resume(Some(Resume::Adopt)),
+            Order::Resume(Some(Resume::Restore)),
+            Order::Promote,
+        ];
+        for phase in [Phase::Drained, Phase::Promoted, Phase::Stopped, Phase::Draining] {
+            for order in up {
+                let refusal = asked(&Record::on(0).in_phase(phase), order, 5.0).unwrap_err();
+                let words = ["already ended", "is being drained"].map(|words| refusal.0.contains(words));
+                assert_eq!(words, [phase != Phase::Draining, phase == Phase::Draining], "{refusal}");
+            }
+        }
     }
 
     #[test]
@@ -315,10 +460,66 @@ mod tests {
         }
         let waiting = asked(&Record::test(), Order::Abort, 0.0).unwrap();
         assert_eq!((waiting.writes(), waiting.done().phase), (None, Phase::Drained));
-        for phase in [Phase::Drained, Phase::Promoted] {
+        for phase in [Phase::Drained, Phase::Stopped] {
             let refusal = asked(&Record::on(0).in_phase(phase), Order::Abort, 5.0).unwrap_err();
             assert!(refusal.0.contains("already ended"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn an_abort_takes_back_a_promotion_while_its_window_is_open() {
+        let promoted = || {
+            let mut record = Record::on(3).in_phase(Phase::Promoted);
+            record.since = at(10);
+            record
+        };
+        let decision = asked(&promoted(), Order::Abort, 100.0).unwrap();
+        assert_eq!((decision.writes(), decision.done().phase), (Some(Share::ZERO), Phase::Drained));
+        assert_eq!(decision.pages(), ["drained"]);
+        assert!(decision.done().drain.is_some());
+        let short = promoted().planned(|plan| plan.rollback_window = Span::from_minutes(20));
+        assert!(asked(&short, Order::Abort, 100.0).unwrap_err().0.contains("rollback_window (20m) is over"));
+        let gone = obey(&promoted(), Order::Abort, &sight(100.0, 0), &audit(), at(30));
+        assert!(gone.unwrap_err().0.contains("stable has no healthy target"));
+        let taken = Sight { later: Some("v43"), ..sight(100.0, 3) };
+        assert!(obey(&promoted(), Order::Abort, &taken, &audit(), at(30)).unwrap_err().0.contains("v43"));
+        let watching = promoted().planned(|plan| plan.mode = Mode::Observe);
+        assert!(asked(&watching, Order::Abort, 100.0).is_err());
+        assert!(asked(&promoted(), Order::Pause, 100.0).is_err());
+    }
+
+    #[test]
+    fn an_alarm_drains_like_an_abort_and_only_tells_where_nothing_may_be_written() {
+        let braked = asked(&Record::on(0), Order::Brake, 5.0).unwrap();
+        assert_eq!((braked.writes(), braked.done().phase), (Some(Share::ZERO), Phase::Drained));
+        assert_eq!(braked.done().why, "ana went off: release");
+        let watching = Record::on(0).planned(|plan| plan.mode = Mode::Observe);
+        let told = asked(&watching, Order::Brake, 5.0).unwrap();
+        assert_eq!((told.writes(), told.done().phase), (None, Phase::Running));
+        assert_eq!(told.pages(), ["observed_harmful"]);
+    }
+
+    #[test]
+    fn a_rollout_whose_rule_is_gone_can_be_ended() {
+        let clearance = Clearance { rule_is_gone: true, ..cleared(3) };
+        let gone = Sight { share: Err("not found"), clearance, ..sight(5.0, 3) };
+        for phase in [Phase::Running, Phase::Draining, Phase::Frozen] {
+            let record = Record::on(0).in_phase(phase);
+            let ended = obey(&record, Order::Abort, &gone, &audit(), at(30)).unwrap();
+            assert_eq!((ended.writes(), ended.done().phase), (None, Phase::Drained));
+        }
+    }
+
+    #[test]
+    fn nobodys_word_raises_a_share_while_all_rollouts_are_frozen() {
+        let by = audit();
+        let clearance = Clearance { freeze: Some(Ok(Some(&by))), ..cleared(3) };
+        let frozen = Sight { clearance, ..sight(5.0, 3) };
+        let refusal = obey(&Record::on(0), Order::Promote, &frozen, &by, at(30)).unwrap_err();
+        assert!(refusal.0.contains("all rollouts are frozen by ana: release"), "{refusal}");
+        let foreign = Record::on(0).in_phase(Phase::Frozen);
+        assert!(obey(&foreign, Order::Resume(Some(Resume::Restore)), &frozen, &by, at(30)).is_err());
+        assert!(obey(&Record::on(0), Order::Abort, &frozen, &by, at(30)).is_ok());
     }
 
     #[test]

@@ -4,18 +4,18 @@
 //! then what another hand or a crash left behind is settled, then what cannot be seen is held, and only
 //! what has passed all that may go up.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::effect::{Action, Decision, Effects, Write};
+use super::effect::{Action, Decision, Effects, Release, Write};
 use super::plan::{Mode, OnBlind, OnUndecided};
-use super::record::{PageKind, Phase, Record};
+use super::record::{Audit, Cause, PageKind, Phase, Record, is_leased};
 use crate::analysis::verdict::{Judgement, Reason, StepProgress, Verdict};
 use crate::analysis::window::Arm;
 use crate::units::{Minute, Share, Span};
 
 /// For so long after a shift the rule may still be shown as it was before: reads of a load balancer lag
 /// behind its writes. Longer, and it was set back by another hand.
-const READ_LAG: Span = Span::from_seconds(90);
+pub(super) const READ_LAG: Span = Span::from_seconds(90);
 
 /// What a tick knows of one rollout.
 #[derive(Debug, Clone)]
@@ -26,8 +26,19 @@ pub struct Input<'a> {
     pub share: Result<Share, &'a str>,
     /// What the judge says of the whole window.
     pub judgement: &'a Judgement,
-    /// Healthy targets of the arm that [`arm_to_check`] names, or why they could not be read.
+    /// What [`arm_to_check`] asks for.
+    pub clearance: Clearance<'a>,
+}
+
+/// What must be known before weights are written. `None` where nobody looked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clearance<'a> {
+    /// Healthy targets of the arm that is to take the traffic, or why they could not be read.
     pub healthy_targets: Option<Result<u32, &'a str>>,
+    /// The rule does not exist, or names neither group: it sends the canary nothing.
+    pub rule_is_gone: bool,
+    /// For the way up: who froze all rollouts, if somebody did, or why that could not be read.
+    pub freeze: Option<Result<Option<&'a Audit>, &'a str>>,
 }
 
 /// What the tick wants to do, before anybody looked whether the targets can take it.
@@ -36,6 +47,8 @@ enum Move {
     Hold(String),
     /// Hold, and page once on this step.
     HoldAndPage(PageKind, String),
+    /// Hold although the canary may go up: the reason lies elsewhere.
+    HoldBack(String),
     Drain(String),
     Promote(usize, String),
     Finish(String),
@@ -67,15 +80,17 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
             let next = next.paging_once(kind, &why, now);
             keep(Action::Hold, why, next)
         }
-        Move::Drain(why) => drain(next, why, input.healthy_targets, now),
-        Move::Promote(step, why) => promote(next, step, why, input.healthy_targets, now),
+        Move::HoldBack(why) => keep(Action::Hold, why, next.held_back(now)),
+        Move::Drain(why) => drain(next, why, cause(record, input.judgement), input.clearance, now),
+        Move::Promote(step, why) => promote(next, step, why, input.clearance, now),
         Move::Finish(why) => {
             let next = next.into_phase(Phase::Promoted, &why, now).paging(PageKind::Promoted, &why, now);
             keep(Action::Finish, why, next)
         }
         Move::Freeze(share, why) => {
             // The page names the share before the change, hence first.
-            let next = next.paging(PageKind::Frozen, &why, now).with_share(share, now);
+            let next = next.forgetting(PageKind::Frozen).paging_once(PageKind::Frozen, &why, now);
+            let next = next.with_share(share, now);
             keep(Action::Freeze, why.clone(), next.into_phase(Phase::Frozen, &why, now))
         }
         Move::Confirm(step, share) => {
@@ -86,7 +101,7 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
         Move::Follow(share, why) => {
             let mut next = next.with_share(share, now);
             // Another share is another step for those who read the pages; harm is for the whole rollout.
-            next.paged.retain(|kind| *kind == PageKind::ObservedHarmful);
+            next.paged.retain(|paged| paged.kind == PageKind::ObservedHarmful);
             if next.phase == Phase::Waiting {
                 next = next.into_phase(Phase::Running, &why, now);
             }
@@ -94,6 +109,15 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
             keep(Action::Hold, why, next)
         }
     }
+}
+
+/// Ends a rollout that was started on a listener rule while another one, `holder`, was being started there.
+/// Two of them would take each other for another hand.
+#[must_use]
+pub fn give_way(record: &Record, holder: &str, tick: Minute, now: Timestamp) -> Decision {
+    let why = format!("{holder} was started on the same listener rule and came first");
+    let next = record.ticked(Some(tick), None).paging(PageKind::NotStarted, &why, now);
+    keep(Action::Finish, why.clone(), next.into_phase(Phase::Stopped, &why, now))
 }
 
 /// The record with what this tick saw, before any decision.
@@ -107,6 +131,7 @@ fn observed(record: &Record, input: &Input<'_>, now: Timestamp) -> Record {
     next.unread_since = unread(input).then(|| record.unread_since.unwrap_or(now));
     if let (Some(intent), Ok(share)) = (&record.intent, input.share)
         && !share.same_as(intent.share)
+        && !is_leased(intent.at, now)
     {
         // Begun and not done: it may only be begun again on a verdict of its own.
         let why = format!("the shift to {} was begun and the rule still says {share}", intent.share);
@@ -114,7 +139,7 @@ fn observed(record: &Record, input: &Input<'_>, now: Timestamp) -> Record {
         next = next.shift_failed(&why, now);
     }
     if !unread(input) && input.judgement.verdict != Verdict::Blind {
-        next.paged.retain(|kind| *kind != PageKind::Blind);
+        next = next.forgetting(PageKind::Blind);
     }
     next
 }
@@ -140,16 +165,34 @@ fn intend(record: &Record, input: &Input<'_>, now: Timestamp) -> Move {
         Ok(share) => share,
         Err(why) => return unseen(record, format!("the rule's weights were not read: {why}"), now),
     };
-    if let Some(settled) = settle(record, share, drives, now) {
-        return settled;
+    let Some(settled) = settle(record, share, drives, now) else {
+        return watch(record, input.judgement, drives, now);
+    };
+    if share == Share::ZERO && matches!(settled, Move::Freeze(..)) {
+        // A drain whose record was lost ends as one, if it would be decided again.
+        let again = watch(record, input.judgement, drives, now);
+        if matches!(again, Move::Drain(_)) {
+            return again;
+        }
+        if unread(input) {
+            return Move::Hold(
+                "the rule sends the canary nothing; whether that is ours shows with the metrics".to_owned(),
+            );
+        }
     }
-    if input.judgement.verdict == Verdict::Blind {
-        return blind(record, &input.judgement.reason, now);
+    settled
+}
+
+/// What is seen of a rollout whose weights are in order.
+fn watch(record: &Record, judgement: &Judgement, drives: bool, now: Timestamp) -> Move {
+    if judgement.verdict == Verdict::Blind {
+        return blind(record, &judgement.reason, now);
     }
     match record.phase {
-        Phase::Waiting if drives => Move::Promote(0, record.why.clone()),
-        Phase::Paused | Phase::Frozen => Move::Hold(record.why.clone()),
-        _ => advance(record, input.judgement, now),
+        Phase::Waiting if drives => rise(record, 0, record.why.clone(), now),
+        Phase::Paused => Move::Hold(record.why.clone()),
+        Phase::Frozen => Move::HoldAndPage(PageKind::Frozen, record.why.clone()),
+        _ => advance(record, judgement, now),
     }
 }
 
@@ -159,6 +202,11 @@ fn settle(record: &Record, share: Share, drives: bool, now: Timestamp) -> Option
         && share.same_as(intent.share)
     {
         return Some(Move::Confirm(intent.step, intent.share));
+    }
+    if let Some(intent) = &record.intent
+        && is_leased(intent.at, now)
+    {
+        return Some(Move::Hold(format!("the shift to {} is under way in another invocation", intent.share)));
     }
     let expected = record.share();
     if share.same_as(expected) {
@@ -210,7 +258,7 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
     let why = judgement.reason.to_string();
     if judgement.verdict == Verdict::Healthy {
         return if is_of_this_step(record, judgement) {
-            up(record, why)
+            up(record, why, now)
         } else {
             Move::Hold(format!("no whole minute at {} yet", record.share()))
         };
@@ -222,7 +270,9 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
             Move::HoldAndPage(PageKind::BurntIn, why)
         };
     }
-    if record.share() == Share::ZERO || !lasted(Some(record.since), record.plan.rules.decide_within, now) {
+    // A step that was proven and could not be left has not used up its time.
+    let since = record.held_back.map_or(record.since, |held| held.max(record.since));
+    if record.share() == Share::ZERO || !lasted(Some(since), record.plan.rules.decide_within, now) {
         return match judgement.reason {
             Reason::SplitOff { .. } => Move::HoldAndPage(PageKind::SplitOff, why),
             Reason::SuspectedOfSticky { .. } => Move::HoldAndPage(PageKind::Suspected, why),
@@ -235,7 +285,7 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
     }
     match record.plan.on_undecided {
         OnUndecided::Drain => Move::Drain(why),
-        OnUndecided::Promote if !forbidden(record, judgement) => up(record, why),
+        OnUndecided::Promote if !forbidden(record, judgement) => up(record, why, now),
         OnUndecided::Hold | OnUndecided::Promote => Move::HoldAndPage(PageKind::Undecided, why),
     }
 }
@@ -265,26 +315,53 @@ fn forbidden(record: &Record, judgement: &Judgement) -> bool {
 }
 
 /// The next step up, or the end.
-fn up(record: &Record, why: String) -> Move {
+fn up(record: &Record, why: String, now: Timestamp) -> Move {
     if record.plan.mode == Mode::Observe {
         return Move::HoldAndPage(PageKind::ObservedHealthy, why);
     }
     let next = record.step.map_or(0, |step| step + 1);
-    if next < record.plan.steps.len() { Move::Promote(next, why) } else { Move::Finish(why) }
+    if next < record.plan.steps.len() { rise(record, next, why, now) } else { Move::Finish(why) }
+}
+
+/// A step up, unless the calendar forbids it.
+fn rise(record: &Record, step: usize, why: String, now: Timestamp) -> Move {
+    match record.plan.deny_windows.denies(now) {
+        Some(window) => {
+            let share = record.plan.steps[step];
+            Move::HoldBack(format!("the shift to {share} waits: the plan denies it in {window}"))
+        }
+        None => Move::Promote(step, why),
+    }
 }
 
 fn keep(action: Action, why: String, next: Record) -> Decision {
     Decision { action, why, effects: Effects::Record(Box::new(next)) }
 }
 
+/// Why a tick drains. What was begun keeps its cause.
+fn cause(record: &Record, judgement: &Judgement) -> Cause {
+    match (record.phase, judgement.verdict) {
+        (Phase::Draining, _) => record.cause.unwrap_or(Cause::Order),
+        (_, Verdict::Harmful) => Cause::Harm,
+        (_, Verdict::Blind) => Cause::Blind,
+        (_, Verdict::Healthy | Verdict::Undecided) => Cause::Undecided,
+    }
+}
+
 /// Down to zero, unless stable cannot take the traffic.
 pub(super) fn drain(
-    next: Record,
+    mut next: Record,
     why: String,
-    healthy_targets: Option<Result<u32, &str>>,
+    cause: Cause,
+    clearance: Clearance<'_>,
     now: Timestamp,
 ) -> Decision {
-    if healthy_targets == Some(Ok(0)) {
+    next.cause = Some(cause);
+    if clearance.rule_is_gone {
+        let why = format!("{why}; the listener rule sends it nothing any more");
+        return keep(Action::Drain, why.clone(), next.drained(&why, now));
+    }
+    if clearance.healthy_targets == Some(Ok(0)) {
         let stuck = format!("{why}; NOT drained: stable has no healthy target to take the traffic");
         let next = next.into_phase(Phase::Draining, &why, now);
         return keep(Action::Hold, stuck.clone(), next.paging_once(PageKind::DrainBlocked, &stuck, now));
@@ -292,33 +369,42 @@ pub(super) fn drain(
     let failure = format!("{why}; the weights could NOT be written, every tick tries again");
     let failed =
         next.clone().into_phase(Phase::Draining, &why, now).paging_once(PageKind::DrainFailed, &failure, now);
-    let done = next.paging(PageKind::Drained, &why, now).with_share(Share::ZERO, now).into_phase(
-        Phase::Drained,
-        &why,
-        now,
-    );
+    let done = next.drained(&why, now);
     Decision {
         action: Action::Drain,
         why,
         effects: Effects::WriteThenRecord {
-            write: Write { share: Share::ZERO, unstick: true },
+            announced: None,
+            write: Write::DRAIN,
             done: Box::new(done),
             failed: Box::new(failed),
         },
     }
 }
 
-/// Up to a step, unless no canary target can take the traffic.
+/// Up to a step, unless all rollouts are frozen or no canary target can take the traffic.
 pub(super) fn promote(
     mut next: Record,
     step: usize,
     why: String,
-    healthy_targets: Option<Result<u32, &str>>,
+    clearance: Clearance<'_>,
     now: Timestamp,
 ) -> Decision {
     let share = next.plan.steps[step];
     let waits = |missing: &str| format!("the shift to {share} waits: {missing}");
-    match healthy_targets {
+    match clearance.freeze {
+        Some(Ok(None)) => {}
+        Some(Ok(Some(by))) => {
+            let why = waits(&format!("all rollouts are frozen by {}: {}", by.actor, by.reason));
+            return keep(Action::Hold, why, next.held_back(now));
+        }
+        Some(Err(unread)) => {
+            let why = waits(&format!("whether all rollouts are frozen was not read: {unread}"));
+            return keep(Action::Hold, why.clone(), next.shift_failed(&why, now));
+        }
+        None => return keep(Action::Hold, waits("nobody looked whether all rollouts are frozen"), next),
+    }
+    match clearance.healthy_targets {
         Some(Ok(0)) => {
             let why = waits("the canary has no healthy target");
             let next = next.paging_once(PageKind::NoHealthyTarget, &why, now);
@@ -340,7 +426,7 @@ pub(super) fn promote(
         why,
         effects: Effects::RecordThenWrite {
             intent: Box::new(intent),
-            write: Write { share, unstick: false },
+            write: Write { share, release: Release::Nobody },
             done: Box::new(done),
         },
     }
@@ -358,8 +444,7 @@ fn arrived(next: Record, why: &str, now: Timestamp) -> Record {
 
 /// Whether something that began at `since` has lasted for `span`.
 fn lasted(since: Option<Timestamp>, span: Span, now: Timestamp) -> bool {
-    let span = SignedDuration::from_secs(i64::try_from(span.seconds()).unwrap_or(i64::MAX));
-    since.is_some_and(|since| now.duration_since(since) >= span)
+    since.is_some_and(|since| now.duration_since(since) >= span.signed())
 }
 
 #[cfg(test)]
@@ -368,8 +453,10 @@ mod tests {
     use super::*;
     use crate::analysis::edge::Edge;
     use crate::analysis::threshold::Threshold;
+    use crate::rollout::calendar::DenyWindows;
     use crate::rollout::record::Intent;
     use crate::units::Span;
+    use jiff::SignedDuration;
 
     #[test]
     fn the_first_tick_shifts_to_the_first_step() {
@@ -413,6 +500,160 @@ mod tests {
     }
 
     #[test]
+    fn a_shift_that_may_still_be_under_way_is_left_to_its_invocation() {
+        let mut record = Record::on(0);
+        record.intent = Some(Intent { at: at(20), share: share(25.0), step: 1 });
+        let soon = at(20) + SignedDuration::from_secs(54);
+        let judgement = of_step(share(5.0), Minute::of(at(1)));
+        let clearance = cleared(3);
+        let decided = |share: Share, judgement: &Judgement, now: Timestamp| {
+            decide(&record, &Input { tick: Minute::of(now), share: Ok(share), judgement, clearance }, now)
+        };
+        let waiting = decided(share(5.0), &judgement, soon);
+        assert_eq!((waiting.action, waiting.writes()), (Action::Hold, None));
+        assert_eq!((waiting.done().intent.clone(), waiting.done().failed_shifts), (record.intent.clone(), 0));
+        // Even another hand's weights: the write may come over them any moment.
+        assert_eq!(decided(share(40.0), &judgement, soon).action, Action::Hold);
+        let confirmed = decided(share(25.0), &judgement, soon);
+        assert_eq!((confirmed.action, confirmed.done().step), (Action::Repair, Some(1)));
+        assert_eq!(decided(share(5.0), &harmful(), soon).writes(), Some(Share::ZERO));
+        let given_up = decided(share(5.0), &undecided(), at(21));
+        assert_eq!((given_up.done().intent.clone(), given_up.done().failed_shifts), (None, 1));
+    }
+
+    #[test]
+    fn a_drain_that_was_written_and_not_recorded_is_decided_again() {
+        let blind = judged(Verdict::Blind, Reason::NoData { minutes: 6 });
+        let drained = decided(&Record::on(0), 0.0, &blind, 20);
+        assert_eq!((drained.action, drained.done().phase), (Action::Drain, Phase::Drained));
+        let patient = Record::on(0).planned(|plan| plan.on_undecided = OnUndecided::Drain);
+        assert_eq!(decided(&patient, 0.0, &undecided(), 300).action, Action::Drain);
+        // By another hand: nothing of ours would have drained it.
+        assert_eq!(decided(&Record::on(0), 0.0, &undecided(), 20).action, Action::Freeze);
+        let watching = Record::on(0).planned(|plan| plan.on_blind = OnBlind::Hold);
+        assert_eq!(decided(&watching, 0.0, &blind, 20).action, Action::Freeze);
+        assert_eq!(decided(&Record::on(0), 0.0, &metrics_unread(), 20).action, Action::Hold);
+    }
+
+    #[test]
+    fn no_share_rises_while_all_rollouts_are_frozen_or_nobody_knows() {
+        let judgement = of_step(share(5.0), Minute::of(at(1)));
+        let by = audit();
+        for freeze in [Some(Ok(Some(&by))), Some(Err("throttled")), None] {
+            let clearance = Clearance { freeze, ..cleared(3) };
+            let tick = Minute::of(at(20));
+            let input = Input { tick, share: Ok(share(5.0)), judgement: &judgement, clearance };
+            let decision = decide(&Record::on(0), &input, at(20));
+            assert_eq!((decision.action, decision.writes()), (Action::Hold, None), "{freeze:?}");
+        }
+    }
+
+    /// All day long, from a quarter of an hour before the tests' start.
+    fn denied(record: &Record) -> Record {
+        let window = "Sun 09:45 to Sun 23:00".parse().unwrap();
+        record.clone().planned(|plan| {
+            plan.deny_windows = DenyWindows::new(jiff::tz::TimeZone::UTC, vec![window]);
+            plan.on_undecided = OnUndecided::Promote;
+        })
+    }
+
+    #[test]
+    fn no_tick_raises_a_share_in_a_denied_window_and_the_step_does_not_use_up_its_time() {
+        let cases = [
+            (Record::test(), 0.0, undecided(), 20),
+            (Record::on(0), 5.0, healthy(), 20),
+            (Record::on(0), 5.0, undecided(), 241),
+        ];
+        for (record, seen, judgement, minute) in cases {
+            let held = decided(&denied(&record), seen, &judgement, minute);
+            assert_eq!((held.action, held.writes()), (Action::Hold, None), "{}", held.why);
+            assert!(held.why.contains("the plan denies it in Sun 09:45"), "{}", held.why);
+            let proven = judgement.verdict == Verdict::Healthy;
+            assert_eq!(held.done().held_back, proven.then(|| at(minute)));
+            assert!(held.pages().is_empty());
+            let after = decided(held.done(), seen, &healthy(), 13 * 60);
+            assert_eq!(after.action, Action::Promote, "{}", after.why);
+        }
+    }
+
+    #[test]
+    fn harm_drains_although_shares_may_not_rise_now() {
+        let by = audit();
+        let clearance = Clearance { freeze: Some(Ok(Some(&by))), ..cleared(3) };
+        let judgement = harmful();
+        let tick = Minute::of(at(20));
+        let input = Input { tick, share: Ok(share(5.0)), judgement: &judgement, clearance };
+        let decision = decide(&denied(&Record::on(0)), &input, at(20));
+        assert_eq!((decision.writes(), decision.done().phase), (Some(Share::ZERO), Phase::Drained));
+    }
+
+    #[test]
+    fn an_intent_from_a_clock_far_ahead_is_given_up_like_any_other() {
+        let mut record = Record::on(0);
+        record.intent = Some(Intent { at: at(500), share: share(25.0), step: 1 });
+        let given_up = decided(&record, 5.0, &undecided(), 21);
+        assert_eq!((given_up.done().intent.clone(), given_up.done().failed_shifts), (None, 1));
+    }
+
+    #[test]
+    fn a_proven_step_that_is_held_back_has_not_used_up_its_time() {
+        let mut record = Record::on(0).planned(|plan| plan.on_undecided = OnUndecided::Drain);
+        record.held_back = Some(at(300));
+        assert_eq!(decided(&record, 5.0, &undecided(), 400).action, Action::Hold);
+        assert_eq!(decided(&record, 5.0, &undecided(), 540).action, Action::Drain);
+    }
+
+    #[test]
+    fn an_unproven_step_that_is_held_back_goes_up_when_the_window_ends() {
+        let mut record = Record::on(0).planned(|plan| {
+            plan.on_undecided = OnUndecided::Promote;
+            plan.rules.decide_within = Span::from_minutes(24 * 60);
+            let windows = serde_json::json!({ "windows": ["09:00 to 12:00"] });
+            plan.deny_windows = serde_json::from_value(windows).unwrap();
+        });
+        let mut held = 0;
+        for minute in 1.. {
+            let decision = decided(&record, 5.0, &undecided(), minute);
+            if decision.action == Action::Promote {
+                break;
+            }
+            held += i64::from(decision.why.contains("the plan denies it"));
+            record = decision.done().clone();
+            assert!(minute < 2 * 24 * 60, "still held back: {:?}", record.held_back);
+        }
+        assert_eq!(held, 119, "from 10:01, when its day is over, until noon");
+    }
+
+    #[test]
+    fn a_condition_that_lasts_is_reminded_of_and_no_page_waits_twice() {
+        let mut record = Record::on(0).in_phase(Phase::Draining);
+        let failed = |record: &Record, minute: i64| match decided(record, 5.0, &harmful(), minute).effects {
+            Effects::WriteThenRecord { failed, .. } => *failed,
+            other => panic!("{other:?}"),
+        };
+        record = failed(&record, 20);
+        assert_eq!(record.outbox.len(), 1);
+        assert_eq!(failed(&record, 60).outbox.len(), 1, "the first one is not even sent");
+        record.outbox.clear();
+        assert!(failed(&record, 34).outbox.is_empty());
+        record = failed(&record, 35);
+        let page = &record.outbox[0];
+        assert_eq!((page.kind, page.reminder), (PageKind::DrainFailed, 1));
+        assert!(page.key.ends_with("/drain_failed/1"), "{}", page.key);
+        record.outbox.clear();
+        assert_eq!(failed(&record, 50).outbox[0].reminder, 2);
+        record.plan.remind_every = Span::from_minutes(0);
+        assert!(failed(&record, 500).outbox.is_empty());
+    }
+
+    #[test]
+    fn of_two_rollouts_on_one_rule_the_one_that_came_second_ends() {
+        let ended = give_way(&Record::test(), "v41", Minute::of(at(1)), at(1));
+        assert_eq!((ended.done().phase, ended.writes()), (Phase::Stopped, None));
+        assert_eq!(ended.pages(), ["not_started"]);
+    }
+
+    #[test]
     fn the_step_to_a_hundred_percent_ends_the_rollout() {
         let decision = decided(&Record::on(2), 50.0, &healthy(), 20);
         assert_eq!(decision.writes(), Some(Share::FULL));
@@ -453,6 +694,20 @@ mod tests {
         let Effects::WriteThenRecord { failed, .. } = again.effects else { panic!("a drain") };
         assert_eq!(failed.outbox.len(), 1, "paged again");
         assert_eq!(failed.last.unwrap().verdict, Verdict::Harmful, "what convicted it is kept");
+    }
+
+    #[test]
+    fn the_arm_that_is_to_take_the_traffic_is_looked_at() {
+        let arm = |judgement: &Judgement| {
+            let judgement =
+                Judgement { step: of_step(share(5.0), Minute::of(at(1))).step, ..judgement.clone() };
+            let (tick, clearance) = (Minute::of(at(20)), Clearance::default());
+            let input = Input { tick, share: Ok(share(5.0)), judgement: &judgement, clearance };
+            arm_to_check(&Record::on(0), &input, at(20))
+        };
+        assert_eq!(arm(&harmful()), Some(Arm::Stable));
+        assert_eq!(arm(&healthy()), Some(Arm::Canary));
+        assert_eq!(arm(&undecided()), None);
     }
 
     #[test]
@@ -560,6 +815,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_drained_for_want_of_data_where_nothing_is_ours_to_drain() {
+        let silent = judged(Verdict::Blind, Reason::NoData { minutes: 6 });
+        let watching = Record::on(0).planned(|plan| plan.mode = Mode::Observe);
+        let frozen = Record::on(0).in_phase(Phase::Frozen);
+        for (record, seen) in [(watching, 5.0), (frozen, 5.0), (Record::test(), 0.0)] {
+            let decision = decided(&record, seen, &silent, 20);
+            assert_eq!((decision.action, decision.writes()), (Action::Hold, None), "{:?}", record.phase);
+            assert_eq!(decision.pages(), ["blind"]);
+        }
+        // Somebody else's weights are not ours to drain either, as long as no harm is proven.
+        assert_eq!(decided(&Record::on(0), 40.0, &silent, 20).action, Action::Freeze);
+    }
+
+    #[test]
     fn a_rule_that_cannot_be_read_is_paged_after_blind_after() {
         let first = with_health(&Record::on(0), Err("RuleNotFound"), &healthy(), 20, Ok(3));
         assert_eq!((first.writes(), first.pages()), (None, vec![]));
@@ -649,9 +918,19 @@ mod tests {
             assert_ne!(decision.done().phase, Phase::Frozen);
             assert_eq!(decision.done().share(), share(seen));
         }
+        for judgement in [healthy(), undecided(), harmful()] {
+            let waiting = Record::test().planned(|plan| plan.mode = Mode::Observe);
+            assert_eq!(decided(&waiting, 0.0, &judgement, 1).writes(), None, "{judgement:?}");
+        }
         let decision = decided(&record, 5.0, &harmful(), 30);
         assert_eq!(decision.pages(), ["observed_harmful"]);
         assert_eq!(decided(decision.done(), 5.0, &harmful(), 31).pages().len(), 1);
+        // Harm is told once for the whole rollout, all else once for each share.
+        let followed = decided(decision.done(), 40.0, &undecided(), 31);
+        assert_eq!(decided(followed.done(), 40.0, &harmful(), 32).pages().len(), 1);
+        let late = decided(&record, 5.0, &undecided(), 30);
+        let followed = decided(late.done(), 40.0, &undecided(), 31);
+        assert_eq!(decided(followed.done(), 40.0, &undecided(), 60).pages(), ["undecided", "undecided"]);
         let healthy_first = decided(&record, 5.0, &healthy(), 30);
         let then = decided(healthy_first.done(), 5.0, &harmful(), 31);
         assert_eq!(then.pages(), ["observed_healthy", "observed_harmful"]);

@@ -18,6 +18,8 @@ pub enum Action {
     Finish,
     /// A write begun by an earlier tick is found done, or is given up.
     Repair,
+    /// Look whether a drained canary's requests stop.
+    Verify,
 }
 
 impl Action {
@@ -31,6 +33,7 @@ impl Action {
             Self::Freeze => "freeze",
             Self::Finish => "finish",
             Self::Repair => "repair",
+            Self::Verify => "verify",
         }
     }
 }
@@ -40,8 +43,24 @@ impl Action {
 pub struct Write {
     /// The canary's share after it.
     pub share: Share,
-    /// Free sticky clients, too: switch the rule's group stickiness off.
-    pub unstick: bool,
+    /// What is done about clients that stick to the canary.
+    pub release: Release,
+}
+
+impl Write {
+    /// Down to zero, sticky clients included.
+    pub const DRAIN: Self = Self { share: Share::ZERO, release: Release::Stickiness };
+}
+
+/// What a write does about clients that stick to their group: weight zero alone leaves them where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Nothing: stickiness stays as it was read.
+    Nobody,
+    /// The rule's group stickiness is switched off. Where that is refused, the canary's group is taken out.
+    Stickiness,
+    /// The canary's group is taken out of the rule.
+    Group,
 }
 
 /// What to do, in which order. Pages lie in the records' outboxes and are sent after all of this.
@@ -51,6 +70,9 @@ pub enum Effects {
     Record(Box<Record>),
     /// Down: the weights come first, whatever happens to the record.
     WriteThenRecord {
+        /// A drain that no tick would decide again by itself, since somebody ordered it, is announced in the
+        /// record, so that a tick finishes what a death interrupts. The weights don't depend on it.
+        announced: Option<Box<Record>>,
         /// The drain.
         write: Write,
         /// The record if the weights were written.

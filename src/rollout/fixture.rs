@@ -2,9 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::decide::{Input, decide};
+use super::calendar::DenyWindows;
+use super::decide::{Clearance, Input, decide};
 use super::effect::{Decision, Effects};
-use super::plan::{Mode, OnBlind, OnUndecided, Plan, STEPS_PERCENT, Sticky, Targets};
+use super::plan::{
+    Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, STEPS_PERCENT, Sticky, Targets,
+};
 use super::record::{Audit, Phase, Record, Shift};
 use crate::analysis::check::Rules;
 use crate::analysis::verdict::{Blast, Judgement, Reason, StepProgress, Verdict};
@@ -38,6 +41,10 @@ pub(super) fn plan() -> Plan {
         on_blind: OnBlind::Drain,
         mode: Mode::Drive,
         sticky: Sticky::Auto,
+        deny_windows: DenyWindows::default(),
+        alarms: Vec::new(),
+        rollback_window: ROLLBACK_WINDOW,
+        remind_every: REMIND_EVERY,
         rules: Rules::default(),
     }
 }
@@ -114,6 +121,11 @@ pub(super) fn of_step(share: Share, since: Minute) -> Judgement {
     Judgement { step: Some(step), ..healthy() }
 }
 
+/// So many healthy targets, and nothing in the way.
+pub(super) fn cleared(targets: u32) -> Clearance<'static> {
+    Clearance { healthy_targets: Some(Ok(targets)), rule_is_gone: false, freeze: Some(Ok(None)) }
+}
+
 /// Decides at minute `minute`, with three healthy targets and the rule as given.
 pub(super) fn decided(record: &Record, seen: f64, judgement: &Judgement, minute: i64) -> Decision {
     with_health(record, Ok(share(seen)), judgement, minute, Ok(3))
@@ -141,7 +153,8 @@ pub(super) fn decided_as_is(
     healthy: Result<u32, &str>,
 ) -> Decision {
     let tick = Minute::of(at(minute));
-    let input = Input { tick, share: seen, judgement, healthy_targets: Some(healthy) };
+    let clearance = Clearance { healthy_targets: Some(healthy), ..cleared(0) };
+    let input = Input { tick, share: seen, judgement, clearance };
     decide(record, &input, at(minute))
 }
 

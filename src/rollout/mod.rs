@@ -1,5 +1,6 @@
 //! From a record and what was observed to a decision: pure, and the one place where the share is chosen.
 
+pub mod calendar;
 pub mod command;
 pub mod decide;
 pub mod effect;
@@ -8,3 +9,4 @@ mod fixture;
 pub mod plan;
 pub mod record;
 mod transition;
+pub mod verify;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calendar::DenyWindows;
 use crate::analysis::check::Rules;
 use crate::units::{Share, Span};
 
@@ -9,6 +10,12 @@ use crate::units::{Share, Span};
 pub const STEPS_PERCENT: [f64; 4] = [5.0, 25.0, 50.0, 100.0];
 /// Minutes of stable before the first shift that teach the base rates.
 pub const BASELINE: Span = Span::from_minutes(60);
+
+/// For so long after the end at its last step a rollout can be aborted: long enough for the first complaints,
+/// short enough that stable is usually still there.
+pub const ROLLBACK_WINDOW: Span = Span::from_minutes(60);
+/// A condition that lasts is paged again after so long.
+pub const REMIND_EVERY: Span = Span::from_minutes(60);
 
 /// Where the traffic is split. The ARNs are checked: right service, right resource, one region and account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +113,26 @@ pub struct Plan {
     pub mode: Mode,
     /// See [`Sticky`].
     pub sticky: Sticky,
+    /// When the share is not raised.
+    #[serde(default)]
+    pub deny_windows: DenyWindows,
+    /// CloudWatch alarms, by name or ARN, that drain the canary when they go off.
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// For so long after its end at the last step the rollout can still be aborted.
+    #[serde(default = "rollback_window")]
+    pub rollback_window: Span,
+    /// How often on-call is reminded of a condition that lasts; zero for never.
+    #[serde(default = "remind_every")]
+    pub remind_every: Span,
     /// What the judge goes by.
     pub rules: Rules,
+}
+
+fn rollback_window() -> Span {
+    ROLLBACK_WINDOW
+}
+
+fn remind_every() -> Span {
+    REMIND_EVERY
 }

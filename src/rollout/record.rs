@@ -3,15 +3,15 @@
 //! Evidence is not in here. It is computed anew from the whole window at every tick, so late or corrected
 //! minutes, missed ticks and crashes can't leave a wrong sum behind.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
+use super::plan::{Mode, Plan};
 use crate::analysis::threshold::Thresholds;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::Row;
 use crate::analysis::{BurnIn, Conditions};
-use crate::units::{Minute, Share};
+use crate::units::{Minute, Share, Span};
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,19 @@ impl Phase {
             Self::Stopped => "stopped",
         }
     }
+}
+
+/// An invocation lives no longer than this.
+pub const LIFE: Span = Span::from_seconds(50);
+/// What an invocation noted for itself to do, a shift up or a page, is left to it for so long; after that it
+/// is surely dead. Ticks are a minute apart, so the next one may go on.
+const LEASE: SignedDuration = SignedDuration::from_secs(55);
+
+/// Whether what was noted at `at` may still be under way.
+#[must_use]
+pub fn is_leased(at: Timestamp, now: Timestamp) -> bool {
+    // A time far ahead was noted by a clock that was wrong.
+    now.duration_since(at).abs() < LEASE
 }
 
 /// A change of the share that took place.
@@ -120,6 +133,16 @@ pub enum PageKind {
     BurntIn,
     /// The next step waits for a canary target to become healthy.
     NoHealthyTarget,
+    /// The canary was drained and still gets requests.
+    StillServed,
+    /// The canary was drained, and whether its requests have stopped could not be checked.
+    NotVerified,
+    /// Weight zero did not free the canary's clients, and its group was taken out of the rule.
+    GroupTakenOut,
+    /// The canary was drained, and another hand gave it traffic again.
+    RaisedAgain,
+    /// Another rollout had the listener rule first.
+    NotStarted,
     /// The rollout ended well.
     Promoted,
 }
@@ -141,6 +164,64 @@ pub struct Page {
     pub share: Share,
     /// What the judge knew.
     pub judgement: Option<Judgement>,
+    /// How many reminders of the same condition it follows on; 0 for the first page.
+    #[serde(default)]
+    pub reminder: u32,
+}
+
+/// A condition that was paged, so that it is paged once, and then reminded of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredPaged")]
+pub struct Paged {
+    /// What the page was about.
+    pub kind: PageKind,
+    /// When the last page of it was written.
+    pub at: Timestamp,
+    /// Reminders so far.
+    pub reminders: u32,
+}
+
+/// As it is stored; older records have the kind alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredPaged {
+    Kind(PageKind),
+    Whole { kind: PageKind, at: Timestamp, reminders: u32 },
+}
+
+impl From<StoredPaged> for Paged {
+    fn from(stored: StoredPaged) -> Self {
+        match stored {
+            StoredPaged::Kind(kind) => Self { kind, at: Timestamp::UNIX_EPOCH, reminders: 0 },
+            StoredPaged::Whole { kind, at, reminders } => Self { kind, at, reminders },
+        }
+    }
+}
+
+/// The watch that follows a drain: whether the canary's requests stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainWatch {
+    /// When zero was last written.
+    pub at: Timestamp,
+    /// The canary's group was taken out of the rule, since weight zero had not been enough.
+    pub removed: bool,
+    /// A shift that another invocation may still have been writing when the drain was decided.
+    #[serde(default)]
+    pub late: Option<Share>,
+}
+
+/// Why a canary is drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It is harmful.
+    Harm,
+    /// It could not be observed.
+    Blind,
+    /// It stayed undecided.
+    Undecided,
+    /// A person or an alarm wanted it.
+    Order,
 }
 
 /// Who asked for something, and why.
@@ -186,7 +267,16 @@ pub struct Record {
     /// Pages not sent yet, oldest first.
     pub outbox: Vec<Page>,
     /// Conditions paged on this step, so that each is paged once.
-    pub paged: Vec<PageKind>,
+    pub paged: Vec<Paged>,
+    /// Why it is drained, once it is to be.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+    /// Set from a drain until its effect was seen.
+    #[serde(default)]
+    pub drain: Option<DrainWatch>,
+    /// When a proven share was last not raised for a reason that lies outside the canary.
+    #[serde(default)]
+    pub held_back: Option<Timestamp>,
     /// Thresholds of distributions, settled before the first shift.
     #[serde(default)]
     pub thresholds: Thresholds,
@@ -221,6 +311,9 @@ impl Record {
             last_tick: None,
             outbox: Vec::new(),
             paged: Vec::new(),
+            cause: None,
+            drain: None,
+            held_back: None,
             thresholds: Thresholds::new(),
             canary_targets: None,
             burnt_in: None,
@@ -234,10 +327,25 @@ impl Record {
         &self.plan.rollout
     }
 
-    /// Whether ticks still have work with it: it has not ended, or a page of its end is not sent yet.
+    /// Whether ticks still have work with it: it is not over, or a drain's effect was not seen yet.
     #[must_use]
     pub fn needs_ticks(&self) -> bool {
-        !self.phase.is_terminal() || !self.outbox.is_empty()
+        !self.is_over() || self.drain.is_some()
+    }
+
+    /// It has ended well, and so recently that its end may be taken back.
+    #[must_use]
+    pub fn can_be_rolled_back(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.since);
+        self.phase == Phase::Promoted
+            && self.plan.mode == Mode::Drive
+            && age < self.plan.rollback_window.signed()
+    }
+
+    /// It has ended and all pages of it are sent: another rollout may have its name.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase.is_terminal() && self.outbox.is_empty()
     }
 
     /// The canary has had a share, so that there is something to compare.
@@ -302,4 +410,27 @@ pub struct LogEntry {
     /// What the judge saw: the whole window where something changed, the newest minutes else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+
+    #[test]
+    fn what_was_noted_is_left_to_its_invocation_for_less_than_a_tick() {
+        let after = |seconds: i64| is_leased(at(0), at(0) + SignedDuration::from_secs(seconds));
+        assert_eq!([0, 54, 55, 60].map(after), [true, true, false, false]);
+        assert!(LIFE.signed() < LEASE, "an invocation may outlive its lease");
+    }
+
+    #[test]
+    fn a_minute_has_the_share_that_stood_when_it_ended() {
+        let mut record = Record::on(0);
+        record.shifts.push(Shift { at: at(3), share: share(25.0) });
+        record.shifts.push(Shift { at: at(4) + SignedDuration::from_secs(30), share: share(50.0) });
+        // A shift at the first instant of a minute is none of the minute before.
+        let shares = [0, 1, 2, 3, 4, 5].map(|minute| record.share_at(Minute::of(at(minute))));
+        assert_eq!(shares, [0.0, 5.0, 5.0, 25.0, 50.0, 50.0].map(share));
+    }
 }

@@ -1,15 +1,17 @@
 //! The ways in which a record may change. Each takes the record as it was and answers the one to store,
 //! so that a decision can hold several of them side by side.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::record::{Intent, Page, PageKind, Phase, Record, Severity, Shift};
+use super::record::{DrainWatch, Intent, Page, PageKind, Paged, Phase, Record, Severity, Shift};
 use crate::analysis::threshold::Thresholds;
-use crate::analysis::verdict::Judgement;
-use crate::units::{Minute, Share};
+use crate::analysis::verdict::{Judgement, Verdict};
+use crate::units::{Minute, Share, Span};
 
 /// One throttled call or one lost process is no reason to wake somebody.
 const FAILED_SHIFTS_PAGED: u32 = 3;
+/// On-call is reminded of what is critical at least this often, unless the plan wants no reminders.
+const REMIND_OF_CRITICAL: Span = Span::from_minutes(15);
 
 impl PageKind {
     /// The word for it in keys, logs and filters.
@@ -29,6 +31,11 @@ impl PageKind {
             Self::Suspected => "suspected",
             Self::BurntIn => "burnt_in",
             Self::NoHealthyTarget => "no_healthy_target",
+            Self::StillServed => "still_served",
+            Self::NotVerified => "not_verified",
+            Self::GroupTakenOut => "group_taken_out",
+            Self::RaisedAgain => "raised_again",
+            Self::NotStarted => "not_started",
             Self::Promoted => "promoted",
         }
     }
@@ -37,9 +44,12 @@ impl PageKind {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::Drained | Self::DrainFailed | Self::DrainBlocked | Self::ObservedHarmful => {
-                Severity::Critical
-            }
+            Self::Drained
+            | Self::DrainFailed
+            | Self::DrainBlocked
+            | Self::StillServed
+            | Self::RaisedAgain
+            | Self::ObservedHarmful => Severity::Critical,
             Self::ShiftFailed
             | Self::Frozen
             | Self::Blind
@@ -47,7 +57,10 @@ impl PageKind {
             | Self::SplitOff
             | Self::Suspected
             | Self::BurntIn
-            | Self::NoHealthyTarget => Severity::Warning,
+            | Self::NoHealthyTarget
+            | Self::NotVerified
+            | Self::GroupTakenOut
+            | Self::NotStarted => Severity::Warning,
             Self::Promoted | Self::ObservedHealthy => Severity::Info,
         }
     }
@@ -75,11 +88,30 @@ impl Record {
         self
     }
 
-    /// In another phase, from now on and for this reason.
+    /// In another phase, from now on and for this reason. A drain that is tried again is as old as it was.
     pub(super) fn into_phase(mut self, phase: Phase, why: &str, now: Timestamp) -> Self {
+        if phase.is_terminal() {
+            self.intent = None;
+        }
+        if phase != Phase::Draining || self.phase != phase {
+            self.since = now;
+        }
         self.phase = phase;
         why.clone_into(&mut self.why);
-        self.since = now;
+        self
+    }
+
+    /// After a share was held back for a reason outside the canary. Only what is proven has not used up its time.
+    pub(super) fn held_back(mut self, now: Timestamp) -> Self {
+        if self.last.as_ref().is_some_and(|last| last.verdict == Verdict::Healthy) {
+            self.held_back = Some(now);
+        }
+        self
+    }
+
+    /// With nothing paged of a kind, so that the next time it is news again.
+    pub(super) fn forgetting(mut self, kind: PageKind) -> Self {
+        self.paged.retain(|paged| paged.kind != kind);
         self
     }
 
@@ -96,6 +128,7 @@ impl Record {
     pub(super) fn on_step(mut self, step: usize, share: Share, now: Timestamp) -> Self {
         self.step = Some(step);
         self.failed_shifts = 0;
+        self.held_back = None;
         self.paged.clear();
         self.with_share(share, now)
     }
@@ -116,6 +149,7 @@ impl Record {
             why: why.to_owned(),
             share: self.share(),
             judgement: self.last.clone(),
+            reminder: 0,
         });
         self
     }
@@ -130,12 +164,44 @@ impl Record {
         }
     }
 
-    /// With a page in the outbox, unless this step has paged for that already.
+    /// With a page in the outbox, if this step has not paged for that already or a reminder is due. While a
+    /// page of the kind waits to be sent, nobody has forgotten it.
     pub(super) fn paging_once(mut self, kind: PageKind, why: &str, now: Timestamp) -> Self {
-        if self.paged.contains(&kind) {
+        let every = self.remind_every(kind);
+        let waits = self.outbox.iter().any(|page| page.kind == kind);
+        let Some(paged) = self.paged.iter_mut().find(|paged| paged.kind == kind) else {
+            self.paged.push(Paged { kind, at: now, reminders: 0 });
+            return self.paging(kind, why, now);
+        };
+        if waits || every.is_none_or(|every| now.duration_since(paged.at) < every) {
             return self;
         }
-        self.paged.push(kind);
-        self.paging(kind, why, now)
+        *paged = Paged { kind, at: now, reminders: paged.reminders.saturating_add(1) };
+        let reminder = paged.reminders;
+        let mut next = self.paging(kind, why, now);
+        if let Some(page) = next.outbox.last_mut() {
+            page.reminder = reminder;
+            page.key = format!("{}/{reminder}", page.key);
+        }
+        next
+    }
+
+    /// How often a condition that lasts is paged again; `None` for never.
+    fn remind_every(&self, kind: PageKind) -> Option<SignedDuration> {
+        let every = self.plan.remind_every;
+        let span = match kind.severity() {
+            Severity::Info => return None,
+            Severity::Warning => every,
+            Severity::Critical => every.min(REMIND_OF_CRITICAL),
+        };
+        (span.seconds() > 0).then(|| span.signed())
+    }
+
+    /// As it is once zero was written: the watch over the canary's requests begins.
+    pub(super) fn drained(self, why: &str, now: Timestamp) -> Self {
+        let late = self.intent.as_ref().map(|intent| intent.share);
+        let mut next = self.paging(PageKind::Drained, why, now).with_share(Share::ZERO, now);
+        next.drain = Some(DrainWatch { at: now, removed: false, late });
+        next.into_phase(Phase::Drained, why, now)
     }
 }

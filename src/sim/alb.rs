@@ -1,7 +1,7 @@
 //! A listener rule with weights, and its target groups.
 
 use crate::ports::Split;
-use crate::rollout::effect::Write;
+use crate::rollout::effect::{Release, Write};
 use crate::rollout::plan::Targets;
 
 /// The largest weight that ELB takes.
@@ -64,8 +64,10 @@ impl Rule {
             }
             self.write_pair(targets, (split.stable + split.canary) * scale, write);
         }
-        if write.unstick {
-            self.sticky = false;
+        match write.release {
+            Release::Nobody => {}
+            Release::Stickiness => self.sticky = false,
+            Release::Group => self.groups.retain(|(group, _)| *group != targets.canary),
         }
     }
 
@@ -112,8 +114,9 @@ mod tests {
         Targets { listener_rule: "rule".into(), stable: "s".into(), canary: "c".into() }
     }
 
-    fn to(percent: f64, unstick: bool) -> Write {
-        Write { share: Share::from_percent(percent).unwrap(), unstick }
+    fn to(percent: f64, free: bool) -> Write {
+        let release = if free { Release::Stickiness } else { Release::Nobody };
+        Write { share: Share::from_percent(percent).unwrap(), release }
     }
 
     #[test]

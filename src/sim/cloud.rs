@@ -1,22 +1,24 @@
 //! The ports, served from memory.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use jiff::Timestamp;
 
 use super::alb::{Flow, Rule};
 use super::cloudwatch::{CloudWatch, Counts, Publication};
-use super::faults::{Call, Fate, Fault, Journal, Operation, failure};
+use super::faults::{Call, Fate, Fault, Flaw, Journal, Operation, failure};
 use crate::analysis::check::DistributionCheck;
 use crate::analysis::window::Row;
 use crate::ports::{
-    Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore, Series,
-    Split, TrafficRouter,
+    Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore, Running,
+    Series, Split, TrafficRouter,
 };
 use crate::rollout::effect::Write;
 use crate::rollout::plan::Targets;
-use crate::rollout::record::{LogEntry, Record};
+use crate::rollout::record::{Audit, LogEntry, Record};
 use crate::units::{Minute, Share};
 
 /// Targets of a group whose health nobody has said anything about.
@@ -26,9 +28,11 @@ const TARGETS: u32 = 4;
 #[derive(Debug)]
 pub struct Cloud {
     state: Mutex<State>,
+    /// Calls wait until they are polled a second time.
+    stepping: AtomicBool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     now: Timestamp,
     rules: BTreeMap<String, Rule>,
@@ -36,9 +40,16 @@ struct State {
     health: BTreeMap<String, u32>,
     metrics: CloudWatch,
     records: BTreeMap<String, Record>,
+    freeze: Option<Audit>,
+    /// The index of running rollouts answers as of before they were started.
+    index_is_late: bool,
+    /// What the store says of records that can't be read.
+    unreadable: Vec<String>,
     log: Vec<LogEntry>,
     messages: Vec<Message>,
     journal: Journal,
+    /// Calls that wait for their second poll.
+    announced: Vec<Operation>,
 }
 
 impl State {
@@ -47,21 +58,25 @@ impl State {
         found.ok_or_else(|| failure(operation, FailureKind::NotFound, format!("no rule {listener_rule}")))
     }
 
-    fn read_minutes(&self, request: &MetricRequest, partial: bool) -> MetricRead {
+    fn read_minutes(&self, request: &MetricRequest, fate: Fate) -> MetricRead {
         let edges = request.series.iter().find_map(|series| match series {
             Series::Latency { edges } => Some(edges.as_slice()),
             _ => None,
         });
-        let read = |group: &str, minute| self.metrics.read(group, minute, edges, self.now);
-        let minutes = (0..request.until.since(request.from)).map(|at| request.from.plus(at));
-        let rows = minutes.map(|minute| Row {
-            minute,
+        let minutes = request.from..request.until;
+        let read = |group: &str| self.metrics.read(group, minutes.clone(), edges, self.now);
+        let (stable, canary) = (read(&request.targets.stable), read(&request.targets.canary));
+        let rows = (0..).zip(stable).zip(canary).map(|((at, stable), canary)| Row {
+            minute: request.from.plus(at),
             share: Share::ZERO,
-            stable: read(&request.targets.stable, minute),
-            canary: read(&request.targets.canary, minute),
+            stable,
+            canary,
         });
         let mut rows: Vec<Row> = rows.collect();
-        let complete = if partial {
+        if fate.repeated {
+            rows.extend_from_within(rows.len() / 2..);
+        }
+        let complete = if fate.partial {
             rows.truncate(rows.len() / 2);
             Err("StatusCode PartialData".to_owned())
         } else {
@@ -70,8 +85,10 @@ impl State {
         MetricRead { rows, complete }
     }
 
+    /// The start, too, is compared: another rollout of the same name counts its versions from one again.
     fn replace(&mut self, record: &Record) -> Result<Record, Failure> {
-        let stored = self.records.get(record.id()).map_or(0, |stored| stored.version);
+        let of_this = |stored: &&Record| stored.started.at == record.started.at;
+        let stored = self.records.get(record.id()).filter(of_this).map_or(0, |stored| stored.version);
         if stored != record.version {
             let detail = format!("version {} is stored, {} was to be replaced", stored, record.version);
             return Err(failure(Operation::Put, FailureKind::Conflict, detail));
@@ -82,7 +99,7 @@ impl State {
     }
 
     fn add(&mut self, record: &Record) -> Result<Record, Failure> {
-        if self.records.get(record.id()).is_some_and(Record::needs_ticks) {
+        if self.records.get(record.id()).is_some_and(|stored| !stored.is_over()) {
             let detail = format!("{} has not ended", record.id());
             return Err(failure(Operation::Create, FailureKind::Conflict, detail));
         }
@@ -104,10 +121,15 @@ impl Cloud {
                 health: BTreeMap::new(),
                 metrics: CloudWatch::default(),
                 records: BTreeMap::new(),
+                freeze: None,
+                index_is_late: false,
+                unreadable: Vec::new(),
                 log: Vec::new(),
                 messages: Vec::new(),
                 journal: Journal::default(),
+                announced: Vec::new(),
             }),
+            stepping: AtomicBool::new(false),
         }
     }
 
@@ -126,15 +148,36 @@ impl Cloud {
         self.state().rules.insert(listener_rule.to_owned(), rule);
     }
 
+    /// Deletes a rule; also what somebody else's hand does.
+    pub fn remove_rule(&self, listener_rule: &str) {
+        self.state().rules.remove(listener_rule);
+    }
+
     /// A rule as it is now.
     #[must_use]
     pub fn rule(&self, listener_rule: &str) -> Option<Rule> {
         self.state().rules.get(listener_rule).cloned()
     }
 
+    /// The index of running rollouts is a moment late, and shows none of them.
+    pub fn hide_from_index(&self, late: bool) {
+        self.state().index_is_late = late;
+    }
+
+    /// One of the running rollouts has a record that can't be read.
+    pub fn spoil(&self, what: &str) {
+        self.state().unreadable.push(what.to_owned());
+    }
+
     /// Says how many targets of a group are healthy.
     pub fn set_healthy_targets(&self, group: &str, healthy: u32) {
         self.state().health.insert(group.to_owned(), healthy);
+    }
+
+    /// How many targets of a group are healthy.
+    #[must_use]
+    pub fn health(&self, group: &str) -> u32 {
+        self.state().health.get(group).copied().unwrap_or(TARGETS)
     }
 
     /// Sets how late metrics are.
@@ -149,7 +192,12 @@ impl Cloud {
 
     /// Holds back a minute of a group for longer than usual.
     pub fn delay(&self, group: &str, minute: Minute, seconds: i64) {
-        self.state().metrics.delay(group, minute, seconds);
+        self.flaw(group, minute, Flaw::Late(seconds));
+    }
+
+    /// Lets a minute of a group go wrong.
+    pub fn flaw(&self, group: &str, minute: Minute, flaw: Flaw) {
+        self.state().metrics.flaw(group, minute, flaw);
     }
 
     /// A group's response times in one minute, bin by bin, as soon as they were counted.
@@ -187,6 +235,18 @@ impl Cloud {
         std::mem::take(&mut self.state().journal.calls)
     }
 
+    /// The newest call took effect, whatever its caller was told.
+    #[must_use]
+    pub fn last_call_took_effect(&self) -> bool {
+        self.state().journal.calls.last().is_some_and(|call| call.took_effect)
+    }
+
+    /// Somebody has frozen all rollouts.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.state().freeze.is_some()
+    }
+
     /// All pages that were published.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
@@ -197,6 +257,22 @@ impl Cloud {
     #[must_use]
     pub fn record(&self, rollout: &str) -> Option<Record> {
         self.state().records.get(rollout).cloned()
+    }
+
+    /// Looks at a record without a call and without a copy.
+    pub fn look_at<T>(&self, rollout: &str, look: impl FnOnce(Option<&Record>) -> T) -> T {
+        look(self.state().records.get(rollout))
+    }
+
+    /// Looks at all records, by name, without a call.
+    pub fn with_records<T>(&self, look: impl FnOnce(&BTreeMap<String, Record>) -> T) -> T {
+        look(&self.state().records)
+    }
+
+    /// The pages that were published after so many others.
+    #[must_use]
+    pub fn messages_after(&self, others: usize) -> Vec<Message> {
+        self.state().messages.iter().skip(others).cloned().collect()
     }
 
     /// The decision log, oldest first, without a call.
@@ -210,16 +286,54 @@ impl Cloud {
     pub fn row(&self, targets: &Targets, minute: Minute, share: Share) -> Row {
         let state = self.state();
         let edges = crate::analysis::edges(&DistributionCheck::latency(), None);
-        let read = |group: &str| state.metrics.read(group, minute, Some(&edges), state.now);
+        let minutes = minute..minute.plus(1);
+        let read =
+            |group: &str| state.metrics.read(group, minutes.clone(), Some(&edges), state.now).pop().flatten();
         Row { minute, share, stable: read(&targets.stable), canary: read(&targets.canary) }
     }
 
+    /// Another cloud that is just as this one is now.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            state: Mutex::new(self.state().clone()),
+            stepping: AtomicBool::new(self.stepping.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Lets every call wait once before it is made, so that whoever polls several invocations by hand says
+    /// which of them makes its next call. One that is dropped while it waits has died between two calls.
+    pub fn step_by_step(&self, on: bool) {
+        self.stepping.store(on, Ordering::Relaxed);
+    }
+
+    /// The calls that began to wait since this was last asked.
+    #[must_use]
+    pub fn take_announced(&self) -> Vec<Operation> {
+        std::mem::take(&mut self.state().announced)
+    }
+
+    /// Waits for the second poll, if calls are made step by step.
+    async fn pause(&self, operation: Operation) {
+        if !self.stepping.load(Ordering::Relaxed) {
+            return;
+        }
+        self.state().announced.push(operation);
+        let mut waited = false;
+        let second_poll = |_: &mut Context<'_>| match std::mem::replace(&mut waited, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        };
+        std::future::poll_fn(second_poll).await;
+    }
+
     /// One call: noted, failed if it is to fail, else carried out.
-    fn call<T>(
+    async fn call<T>(
         &self,
         operation: Operation,
-        work: impl FnOnce(&mut State, Fate) -> Result<T, Failure>,
+        work: impl FnOnce(&mut State, Fate) -> Result<T, Failure> + Send,
     ) -> Result<T, Failure> {
+        self.pause(operation).await;
         let mut state = self.state();
         let fate = state.journal.call(operation);
         fate.before(operation)?;
@@ -240,12 +354,18 @@ fn each<T, I>(asked: &[I], failed: &Failure) -> Vec<Result<T, Failure>> {
     asked.iter().map(|_| Err(again())).collect()
 }
 
+impl AsRef<Self> for Cloud {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl MetricSource for Cloud {
     async fn read_metrics(&self, requests: &[MetricRequest]) -> Vec<Result<MetricRead, Failure>> {
         let read = |state: &mut State, fate: Fate| {
-            Ok(requests.iter().map(|request| Ok(state.read_minutes(request, fate.partial))).collect())
+            Ok(requests.iter().map(|request| Ok(state.read_minutes(request, fate))).collect())
         };
-        self.call(Operation::ReadMetrics, read).unwrap_or_else(|failed| each(requests, &failed))
+        self.call(Operation::ReadMetrics, read).await.unwrap_or_else(|failed| each(requests, &failed))
     }
 }
 
@@ -260,7 +380,7 @@ impl TrafficRouter for Cloud {
             };
             Ok(targets.iter().map(one).collect())
         };
-        self.call(Operation::ReadSplits, read).unwrap_or_else(|failed| each(targets, &failed))
+        self.call(Operation::ReadSplits, read).await.unwrap_or_else(|failed| each(targets, &failed))
     }
 
     async fn write_split(&self, targets: &Targets, snapshot: &Rule, write: Write) -> Result<Split, Failure> {
@@ -273,36 +393,52 @@ impl TrafficRouter for Cloud {
             state.rules.insert(targets.listener_rule.clone(), rule);
             Ok(split)
         })
+        .await
     }
 
     async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
         self.call(Operation::HealthyTargets, |state, _| {
             Ok(state.health.get(group).copied().unwrap_or(TARGETS))
         })
+        .await
     }
 }
 
 impl RecordStore for Cloud {
-    async fn running(&self) -> Result<Vec<Record>, Failure> {
+    async fn running(&self) -> Result<Running, Failure> {
         self.call(Operation::Running, |state, _| {
-            Ok(state.records.values().filter(|record| record.needs_ticks()).cloned().collect())
+            let seen = state.records.values().filter(|record| record.needs_ticks() && !state.index_is_late);
+            Ok(Running { records: seen.cloned().collect(), unreadable: state.unreadable.clone() })
         })
+        .await
     }
 
     async fn get(&self, rollout: &str) -> Result<Option<Record>, Failure> {
-        self.call(Operation::Get, |state, _| Ok(state.records.get(rollout).cloned()))
+        self.call(Operation::Get, |state, _| Ok(state.records.get(rollout).cloned())).await
     }
 
     async fn list(&self) -> Result<Vec<Record>, Failure> {
-        self.call(Operation::List, |state, _| Ok(state.records.values().cloned().collect()))
+        self.call(Operation::List, |state, _| Ok(state.records.values().cloned().collect())).await
     }
 
     async fn create(&self, record: &Record) -> Result<Record, Failure> {
-        self.call(Operation::Create, |state, _| state.add(record))
+        self.call(Operation::Create, |state, _| state.add(record)).await
     }
 
     async fn put(&self, record: &Record) -> Result<Record, Failure> {
-        self.call(Operation::Put, |state, _| state.replace(record))
+        self.call(Operation::Put, |state, _| state.replace(record)).await
+    }
+
+    async fn freeze(&self) -> Result<Option<Audit>, Failure> {
+        self.call(Operation::Freeze, |state, _| Ok(state.freeze.clone())).await
+    }
+
+    async fn set_freeze(&self, freeze: Option<&Audit>) -> Result<(), Failure> {
+        self.call(Operation::SetFreeze, |state, _| {
+            state.freeze = freeze.cloned();
+            Ok(())
+        })
+        .await
     }
 
     async fn log(&self, entry: &LogEntry) -> Result<(), Failure> {
@@ -310,6 +446,7 @@ impl RecordStore for Cloud {
             state.log.push(entry.clone());
             Ok(())
         })
+        .await
     }
 
     async fn history(&self, rollout: &str, limit: u32) -> Result<Vec<LogEntry>, Failure> {
@@ -317,6 +454,7 @@ impl RecordStore for Cloud {
             let newest = state.log.iter().rev().filter(|entry| entry.rollout == rollout);
             Ok(newest.take(limit as usize).cloned().collect())
         })
+        .await
     }
 }
 
@@ -326,5 +464,6 @@ impl Pager for Cloud {
             state.messages.push(message.clone());
             Ok(())
         })
+        .await
     }
 }

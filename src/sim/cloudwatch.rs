@@ -6,9 +6,11 @@
 //! every minute, as a group with registered targets gives it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::faults::Flaw;
 use crate::analysis::edge::Edge;
 use crate::analysis::window::{ArmCounts, Distribution};
 use crate::units::Minute;
@@ -44,15 +46,64 @@ impl Default for Publication {
 #[derive(Debug, Clone, Default)]
 pub(super) struct CloudWatch {
     pub(super) publication: Publication,
-    counts: BTreeMap<(String, Minute), Counts>,
-    /// Minutes that come later than usual, by so many seconds, and then whole.
-    late: BTreeMap<(String, Minute), i64>,
+    groups: BTreeMap<String, Group>,
+}
+
+/// The metrics of one group.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    counts: BTreeMap<Minute, Counts>,
+    /// Minutes that go wrong.
+    flaws: BTreeMap<Minute, Flaw>,
+}
+
+impl Group {
+    /// What a reader at `now` gets of a minute.
+    fn read(
+        &self,
+        minute: Minute,
+        edges: Option<&[Edge]>,
+        publication: Publication,
+        now: Timestamp,
+    ) -> Option<ArmCounts> {
+        let mut counts = self.counts.get(&minute)?;
+        let flaw = if self.flaws.is_empty() { None } else { self.flaws.get(&minute) };
+        let age = now.duration_since(minute.plus(1).start());
+        let older_than = |seconds: i64| age >= SignedDuration::from_secs(seconds);
+        let late = match flaw {
+            Some(Flaw::Missing) => return None,
+            Some(Flaw::Late(seconds)) => *seconds,
+            Some(Flaw::Corrected { first, after_s }) => {
+                if !older_than(publication.whole_after_s + after_s) {
+                    counts = first;
+                }
+                0
+            }
+            None => 0,
+        };
+        if older_than(publication.whole_after_s + late) {
+            let latency = edges.and_then(|edges| distribution(&counts.latency_bins, edges));
+            Some(ArmCounts { latency, ..published(counts.requests, counts.answers) })
+        } else if late == 0 && older_than(publication.partial_after_s) {
+            // Two of three nodes have reported their requests, and one of them its answers.
+            Some(published(counts.requests * 2 / 3, counts.answers.map(|answers| answers / 3)))
+        } else {
+            None
+        }
+    }
 }
 
 impl CloudWatch {
+    fn group(&mut self, group: &str) -> &mut Group {
+        if !self.groups.contains_key(group) {
+            self.groups.insert(group.to_owned(), Group::default());
+        }
+        self.groups.get_mut(group).expect("it was just inserted")
+    }
+
     /// Adds to a minute of a group. Adding nothing at all still makes the minute exist.
     pub(super) fn add(&mut self, group: &str, minute: Minute, more: &Counts) {
-        let counts = self.counts.entry((group.to_owned(), minute)).or_default();
+        let counts = self.group(group).counts.entry(minute).or_default();
         counts.requests += more.requests;
         for (sum, answers) in counts.answers.iter_mut().zip(more.answers) {
             *sum += answers;
@@ -62,38 +113,27 @@ impl CloudWatch {
         }
     }
 
-    /// Holds back a minute of a group.
-    pub(super) fn delay(&mut self, group: &str, minute: Minute, seconds: i64) {
-        self.late.insert((group.to_owned(), minute), seconds);
+    /// Lets a minute of a group go wrong.
+    pub(super) fn flaw(&mut self, group: &str, minute: Minute, flaw: Flaw) {
+        self.group(group).flaws.insert(minute, flaw);
     }
 
-    /// What a reader at `now` gets of a minute.
+    /// What a reader at `now` gets of each of some minutes in a row.
     pub(super) fn read(
         &self,
         group: &str,
-        minute: Minute,
+        minutes: Range<Minute>,
         edges: Option<&[Edge]>,
         now: Timestamp,
-    ) -> Option<ArmCounts> {
-        let key = (group.to_owned(), minute);
-        let counts = self.counts.get(&key)?;
-        let extra = self.late.get(&key).copied().unwrap_or(0);
-        let age = now.duration_since(minute.plus(1).start());
-        let older_than = |seconds: i64| age >= SignedDuration::from_secs(seconds);
-        if older_than(self.publication.whole_after_s + extra) {
-            let latency = edges.and_then(|edges| distribution(&counts.latency_bins, edges));
-            Some(ArmCounts { latency, ..published(counts.requests, counts.answers) })
-        } else if extra == 0 && older_than(self.publication.partial_after_s) {
-            // Two of three nodes have reported their requests, and one of them its answers.
-            Some(published(counts.requests * 2 / 3, counts.answers.map(|answers| answers / 3)))
-        } else {
-            None
-        }
+    ) -> Vec<Option<ArmCounts>> {
+        let group = self.groups.get(group);
+        let read = |at| group.and_then(|group| group.read(at, edges, self.publication, now));
+        (0..minutes.end.since(minutes.start)).map(|at| read(minutes.start.plus(at))).collect()
     }
 
     /// Response times of a minute, bin by bin, as soon as they were counted.
     pub(super) fn latency_bins(&self, group: &str, minute: Minute) -> BTreeMap<i32, u64> {
-        let counts = self.counts.get(&(group.to_owned(), minute));
+        let counts = self.groups.get(group).and_then(|group| group.counts.get(&minute));
         counts.map(|counts| counts.latency_bins.clone()).unwrap_or_default()
     }
 }
@@ -129,12 +169,12 @@ mod tests {
     }
 
     fn read(metrics: &CloudWatch, seconds_after: i64) -> Option<ArmCounts> {
-        metrics.read(
-            "g",
-            minute(),
-            Some(&EDGES),
-            minute().plus(1).start() + SignedDuration::from_secs(seconds_after),
-        )
+        let now = minute().plus(1).start() + SignedDuration::from_secs(seconds_after);
+        read_at(metrics, "g", now)
+    }
+
+    fn read_at(metrics: &CloudWatch, group: &str, now: Timestamp) -> Option<ArmCounts> {
+        metrics.read(group, minute()..minute().plus(1), Some(&EDGES), now).pop().unwrap()
     }
 
     #[test]
@@ -153,17 +193,37 @@ mod tests {
         let whole = read(&metrics, 125).unwrap();
         assert_eq!((whole.http_4xx, whole.http_5xx), (None, Some(3)));
         metrics.add("idle", minute(), &Counts::default());
-        let idle = metrics.read("idle", minute(), Some(&EDGES), minute().plus(5).start()).unwrap();
+        let idle = read_at(&metrics, "idle", minute().plus(5).start()).unwrap();
         assert_eq!(idle, ArmCounts::default());
-        assert_eq!(metrics.read("unknown", minute(), None, minute().plus(5).start()), None);
+        assert_eq!(read_at(&metrics, "unknown", minute().plus(5).start()), None);
     }
 
     #[test]
     fn a_late_minute_comes_later() {
         let mut metrics = cloudwatch();
-        metrics.delay("g", minute(), 240);
+        metrics.flaw("g", minute(), Flaw::Late(240));
         assert_eq!(read(&metrics, 200), None);
         assert_eq!(read(&metrics, 331).unwrap().requests, 99);
+    }
+
+    #[test]
+    fn a_missing_minute_never_comes_and_its_neighbours_do() {
+        let mut metrics = cloudwatch();
+        metrics.add("g", minute().plus(1), &Counts { requests: 5, ..Counts::default() });
+        metrics.flaw("g", minute(), Flaw::Missing);
+        let rows = metrics.read("g", minute()..minute().plus(3), None, minute().plus(90).start());
+        let requests: Vec<_> = rows.iter().map(|row| row.as_ref().map(|row| row.requests)).collect();
+        assert_eq!(requests, [None, Some(5), None]);
+    }
+
+    #[test]
+    fn a_corrected_minute_is_first_wrong_and_then_right() {
+        let mut metrics = cloudwatch();
+        let first = Counts { requests: 40, answers: [10, 0, 0, 30], ..Counts::default() };
+        metrics.flaw("g", minute(), Flaw::Corrected { first, after_s: 300 });
+        assert_eq!(read(&metrics, 125).map(|row| (row.requests, row.http_5xx)), Some((40, Some(30))));
+        assert_eq!(read(&metrics, 389).unwrap().requests, 40);
+        assert_eq!(read(&metrics, 390).map(|row| (row.requests, row.http_5xx)), Some((99, Some(3))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The journal of calls, and the calls that are to fail.
 
+use super::cloudwatch::Counts;
 use crate::ports::{Failure, FailureKind};
 
 /// What may be asked of the cloud.
@@ -23,6 +24,10 @@ pub enum Operation {
     Create,
     /// Store: a changed record.
     Put,
+    /// Store: whether all rollouts are frozen.
+    Freeze,
+    /// Store: freezes or thaws all rollouts.
+    SetFreeze,
     /// Store: an entry of the decision log.
     Log,
     /// Store: the newest entries.
@@ -41,8 +46,8 @@ impl Operation {
             Self::WriteSplit => "elbv2 ModifyRule",
             Self::HealthyTargets => "elbv2 DescribeTargetHealth",
             Self::Running | Self::List | Self::History => "dynamodb Query",
-            Self::Get => "dynamodb GetItem",
-            Self::Create | Self::Put | Self::Log => "dynamodb PutItem",
+            Self::Get | Self::Freeze => "dynamodb GetItem",
+            Self::Create | Self::Put | Self::Log | Self::SetFreeze => "dynamodb PutItem",
             Self::Page => "sns Publish",
         }
     }
@@ -66,6 +71,25 @@ pub enum Outcome {
     AnswerLost(FailureKind),
     /// It succeeds with a part of the data (metrics only; other operations ignore it).
     Partial,
+    /// It succeeds, and the newer half of the minutes comes twice, as from a page that was read again
+    /// (metrics only).
+    Repeated,
+}
+
+/// How what CloudWatch says of one minute of one group goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// It comes so many seconds later than usual, and then whole.
+    Late(i64),
+    /// It never comes.
+    Missing,
+    /// It comes when it should, with these counts, and is put right so many seconds after that.
+    Corrected {
+        /// What is said first.
+        first: Counts,
+        /// How long.
+        after_s: i64,
+    },
 }
 
 /// Calls that are to go wrong: the next `times` of one operation.
@@ -85,6 +109,7 @@ pub(super) struct Fate {
     pub(super) takes_effect: bool,
     pub(super) failure: Option<FailureKind>,
     pub(super) partial: bool,
+    pub(super) repeated: bool,
 }
 
 impl Fate {
@@ -121,7 +146,7 @@ impl Journal {
     }
 
     fn fate(&mut self, operation: Operation) -> Fate {
-        let fate = |takes_effect, failure| Fate { takes_effect, failure, partial: false };
+        let fate = |takes_effect, failure| Fate { takes_effect, failure, partial: false, repeated: false };
         if let Some(left) = &mut self.calls_to_live {
             if *left == 0 {
                 return fate(false, Some(FailureKind::TimedOut));
@@ -140,6 +165,66 @@ impl Journal {
             Outcome::Fails(kind) => fate(false, Some(kind)),
             Outcome::AnswerLost(kind) => fate(true, Some(kind)),
             Outcome::Partial => Fate { partial: true, ..fate(true, None) },
+            Outcome::Repeated => Fate { repeated: true, ..fate(true, None) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [FailureKind; 7] = [
+        FailureKind::Throttled,
+        FailureKind::Denied,
+        FailureKind::NotFound,
+        FailureKind::Conflict,
+        FailureKind::Malformed,
+        FailureKind::TimedOut,
+        FailureKind::Unavailable,
+    ];
+
+    fn with(outcome: Outcome, times: u32) -> Journal {
+        let fault = Fault { operation: Operation::Put, outcome, times };
+        Journal { faults: vec![fault], ..Journal::default() }
+    }
+
+    #[test]
+    fn a_call_fails_before_or_after_its_effect_in_every_kind() {
+        for kind in KINDS {
+            for (outcome, takes_effect) in [(Outcome::Fails(kind), false), (Outcome::AnswerLost(kind), true)]
+            {
+                let fate = with(outcome, 1).call(Operation::Put);
+                assert_eq!((fate.takes_effect, fate.failure), (takes_effect, Some(kind)));
+                assert_eq!(fate.before(Operation::Put).is_err(), !takes_effect);
+                assert_eq!(fate.after(Operation::Put).unwrap_err().kind, kind);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_meets_its_own_operation_and_wears_off() {
+        let mut journal = with(Outcome::Fails(FailureKind::Throttled), 2);
+        let mut fails = |operation| journal.call(operation).failure.is_some();
+        assert!(!fails(Operation::Get));
+        assert!(fails(Operation::Put) && fails(Operation::Put));
+        assert!(!fails(Operation::Put));
+    }
+
+    #[test]
+    fn the_dead_call_nothing() {
+        let mut journal = Journal { calls_to_live: Some(1), ..Journal::default() };
+        assert!(journal.call(Operation::Put).takes_effect);
+        assert!(!journal.call(Operation::Page).takes_effect);
+        let effects: Vec<bool> = journal.calls.iter().map(|call| call.took_effect).collect();
+        assert_eq!(effects, [true, false]);
+    }
+
+    #[test]
+    fn metrics_come_in_part_or_twice() {
+        let fate = with(Outcome::Partial, 1).call(Operation::Put);
+        assert!(fate.partial && !fate.repeated && fate.failure.is_none());
+        let fate = with(Outcome::Repeated, 1).call(Operation::Put);
+        assert!(fate.repeated && !fate.partial && fate.takes_effect);
     }
 }

@@ -5,8 +5,10 @@
 //! published of it. Nothing here decides anything; [`run`] drives the very handler that Lambda runs.
 
 mod alb;
+pub mod chaos;
 mod cloud;
 mod cloudwatch;
+pub mod explore;
 mod faults;
 pub mod random;
 pub mod run;
@@ -18,4 +20,4 @@ pub mod trials;
 pub use alb::Rule;
 pub use cloud::Cloud;
 pub use cloudwatch::{Counts, Publication};
-pub use faults::{Call, Fault, Operation, Outcome};
+pub use faults::{Call, Fault, Flaw, Operation, Outcome};

@@ -212,7 +212,7 @@ impl Traffic {
 mod tests {
     use super::super::alb::Rule;
     use super::*;
-    use crate::rollout::effect::Write;
+    use crate::rollout::effect::{Release, Write};
     use crate::units::Share;
 
     const FINE: Behaviour = Behaviour { errors: 0.01, refuses: false, unreachable: false, slower: 1.0 };
@@ -229,7 +229,7 @@ mod tests {
     fn pass(arms: [Behaviour; 2]) -> (Cloud, Traffic) {
         let cloud = Cloud::new(start().plus(60).start());
         let mut rule = Rule::all_on_stable(&targets());
-        rule.write(&targets(), Write { share: Share::from_percent(10.0).unwrap(), unstick: false });
+        rule.write(&targets(), Write { share: Share::from_percent(10.0).unwrap(), release: Release::Nobody });
         cloud.set_rule("rule", rule);
         let mut traffic = Traffic::new(100.0, 5);
         for minute in 0..10 {

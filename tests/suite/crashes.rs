@@ -15,7 +15,7 @@ fn before_the_first_shift() -> World {
 }
 
 /// Just before a promotion to the second step.
-fn before_a_promotion() -> World {
+pub(crate) fn before_a_promotion() -> World {
     // The tick that promotes is the same in every run, since nothing here is random.
     let mut scout = World::on_first_step(0);
     let before = scout.minute;

@@ -92,7 +92,7 @@ fn every_module_imports_only_from_the_floors_below() {
 fn the_core_reads_no_clock_environment_or_file_and_does_not_log() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut broken = Vec::new();
-    for module in ["units.rs", "stats", "analysis", "rollout", "recording.rs", "config", "event.rs"] {
+    for module in ["units.rs", "stats", "analysis", "rollout", "recording.rs", "config", "event"] {
         let path = root.join(module);
         let mut files = Vec::new();
         if path.is_dir() {
@@ -100,6 +100,8 @@ fn the_core_reads_no_clock_environment_or_file_and_does_not_log() {
         } else {
             files.push(path)
         }
+        // Tests may read samples.
+        files.retain(|file| !file.ends_with("tests.rs"));
         for file in files {
             let text = fs::read_to_string(&file).expect("source is text");
             let body = text.split("#[cfg(test)]").next().unwrap_or_default();

@@ -4,15 +4,22 @@
 // Helpers are no test functions to clippy; a panic is how a test fails, and what it prints is shown then.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod aftermath;
+mod alarms;
+mod brakes;
 mod calibrate;
+mod chaos;
 mod command_line;
 mod crashes;
+mod explore;
+mod fuzz;
 mod layering;
 mod one_look;
 mod plan_time;
 mod plans;
 mod recordings;
 mod replay;
+mod rules;
 mod simulate;
 mod ticks;
 mod validity;

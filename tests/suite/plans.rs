@@ -72,3 +72,11 @@ fn every_problem_of_every_check_is_told_with_what_was_probably_meant() {
         assert!(err(&output).contains(said), "{said} is missing in {}", err(&output));
     }
 }
+
+#[test]
+fn a_plan_without_end_is_read_to_the_limit_and_refused() {
+    let output = run_with(&["check", "-"], &"#".repeat(66_000));
+    assert_eq!(status(&output), 65);
+    let expected = "canary-gate: standard input: the plan has more than 65536 bytes; no more are read\n";
+    assert_eq!(err(&output), expected);
+}

@@ -35,13 +35,20 @@ fn a_tick_without_rollouts_reads_the_store_once_and_nothing_else() {
 }
 
 #[test]
-fn a_tick_after_the_end_costs_one_read_again() {
+fn ticks_after_a_drain_look_until_the_canarys_requests_have_stopped_and_then_cost_one_read_again() {
     let mut world = World::on_first_step(5);
     world.per_mille = [3.0, 300.0];
     world.until("drain", 10);
-    world.calls();
+    for _ in 0..4 {
+        world.calls();
+        assert_eq!(world.tick()["decision"], "verify");
+        use Operation::{Log, Put, ReadMetrics, ReadSplits, Running};
+        assert_eq!(world.calls(), [Running, ReadMetrics, ReadSplits, Put, Log]);
+    }
+    assert!(world.record().drain.is_none());
     world.tick();
     assert_eq!(world.calls(), [Operation::Running]);
+    assert_eq!(world.pages(), ["[critical] checkout-v42: canary drained"]);
 }
 
 #[test]
@@ -275,11 +282,8 @@ fn a_drain_waits_for_a_stable_group_that_can_take_the_traffic() {
     let mut world = World::on_first_step(4);
     world.cloud.set_healthy_targets(&world.targets.stable, 0);
     world.per_mille = [3.0, 300.0];
-    while world.record().phase != Phase::Draining {
-        world.tick();
-    }
-    world.ticks(3);
-    assert_eq!(world.share(), percent(5.0));
+    world.ticks(10);
+    assert_eq!((world.share(), world.record().phase), (percent(5.0), Phase::Draining));
     assert_eq!(world.pages(), ["[critical] checkout-v42: NOT DRAINED, stable has no healthy target"]);
     world.cloud.set_healthy_targets(&world.targets.stable, 2);
     assert_eq!(world.tick()["decision"], "drain");

@@ -104,7 +104,12 @@ impl World {
         for (key, value) in command.as_object().unwrap() {
             event[key] = value.clone();
         }
-        self.handle(&event, self.minute, -30)
+        self.send(&event)
+    }
+
+    /// Sends an event of somebody else's, half a minute before the next tick.
+    pub(crate) fn send(&self, event: &Value) -> Result<Value, HandlerError> {
+        self.handle(event, self.minute, -30)
     }
 
     fn handle(&self, event: &Value, minute: Minute, second: i64) -> Result<Value, HandlerError> {

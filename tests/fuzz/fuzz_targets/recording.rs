@@ -1,0 +1,2 @@
+#![no_main]
+canary_gate_fuzz::fuzz!(recording);
