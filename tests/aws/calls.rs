@@ -75,7 +75,9 @@ fn a_tick_that_promotes_adds_the_targets_health_and_the_write() {
     within_budget(&calls);
     assert_eq!(count(&calls, "elbv2 ModifyRule"), 1);
     assert_eq!(count(&calls, "elbv2 DescribeTargetHealth"), 1);
-    assert_eq!((count(&calls, "dynamodb"), count(&calls, "sns")), (4, 0), "{:?}", names(&calls));
+    assert_eq!((count(&calls, "dynamodb"), count(&calls, "sns")), (5, 0), "{:?}", names(&calls));
+    let freeze = &calls[place(&calls, "dynamodb GetItem")];
+    assert_eq!(freeze.params["ConsistentRead"], json!(true), "a freeze of a moment ago counts");
     let (put, write) = (place(&calls, "dynamodb PutItem"), place(&calls, "elbv2 ModifyRule"));
     assert!(put < write, "the intent comes first: {:?}", names(&calls));
 }
@@ -137,7 +139,7 @@ fn two_processes_that_tick_at_once_drain_with_one_page() {
     decisions.sort();
     assert_eq!(decisions, ["drain", "skipped"]);
     assert_eq!((world.rule().share(&world), world.record().phase()), (0.0, "drained"));
-    assert!(world.tick(minute + 1).is_null());
+    world.watch_ends(minute + 1);
     assert_eq!(world.paged(), ["drained"]);
 }
 

@@ -53,10 +53,10 @@ fn a_rollout_cannot_be_started_twice_nor_beside_another_on_its_rule() {
 }
 
 #[test]
-fn an_ended_rollout_may_be_started_again_under_its_name() {
+fn an_ended_rollout_may_be_started_again_under_its_name_even_while_its_canary_is_looked_after() {
     let world = on_first_step(2);
     world.command("abort", json!({})).unwrap();
-    assert_eq!(world.record().state, "ended");
+    assert_eq!((world.record().phase(), world.record().state.as_str()), ("drained", "running"));
     let started = world.start_default();
     assert_eq!(started["phase"], json!("waiting"));
     assert_eq!(world.record().state, "running");
@@ -141,7 +141,7 @@ fn an_abort_drains_at_once_and_pages() {
     let pages = world.pages();
     assert_eq!(pages.len(), 1);
     assert!(pages[0].body.contains("abort by ana: release 42"), "{}", pages[0].body);
-    assert!(world.tick(3).is_null());
+    world.watch_ends(3);
     let refused = world.command("abort", json!({})).unwrap_err();
     assert!(refused.kind == "CommandRefused" && refused.text.contains("ended"), "{refused:?}");
     assert_eq!(world.paged().len(), 1);

@@ -52,6 +52,55 @@ fn a_promotion_that_could_not_be_written_needs_a_verdict_of_its_own() {
     assert_eq!(share(&world), 25.0);
 }
 
+/// A write that is called done and changes nothing; the answer says what was asked (`new`) or what stands.
+fn ignored(answer: &str) -> Value {
+    json!([{ "op": "ModifyRule", "kind": "ignored", "answer": answer }])
+}
+
+#[test]
+fn a_promotion_that_was_called_done_and_is_seen_not_to_be_needs_a_verdict_of_its_own() {
+    let world = World::on_first_step(Generated::HEALTHY);
+    world.faults(&ignored("old"));
+    let report = world.tick(12);
+    let trouble = report["troubles"][0].as_str().unwrap_or_default();
+    assert!(trouble.contains("25%") && trouble.contains("5% to the canary"), "{report}");
+    assert!(world.record().body["intent"].is_object(), "{:?}", world.record());
+    assert_eq!(world.tick(13)["decision"], json!("promote"));
+    assert_eq!((share(&world), world.record().phase()), (25.0, "running"));
+}
+
+#[test]
+fn a_promotion_that_was_called_done_and_is_never_seen_freezes_the_rollout() {
+    let world = World::on_first_step(Generated::HEALTHY);
+    world.faults(&ignored("new"));
+    assert_eq!(world.tick(12)["decision"], json!("promote"));
+    assert_eq!(world.tick(13)["decision"], json!("hold"), "reads may lag");
+    assert_eq!(world.tick(14)["decision"], json!("freeze"));
+    assert_eq!((share(&world), world.paged()), (5.0, vec!["frozen".to_owned()]));
+    let body = &world.pages()[0].body;
+    assert!(body.contains("25%") && body.contains("5%"), "both shares: {body}");
+}
+
+#[test]
+fn a_drain_that_was_called_done_and_is_seen_not_to_be_is_tried_again() {
+    let world = World::on_first_step(Generated::HARMFUL);
+    world.faults(&ignored("old"));
+    world.tick(12);
+    assert_eq!((world.record().phase(), share(&world)), ("draining", 5.0));
+    assert_eq!(world.paged(), ["drain_failed"]);
+    world.tick(13);
+    assert_eq!((world.record().phase(), share(&world)), ("drained", 0.0));
+}
+
+#[test]
+fn a_write_whose_answer_was_lost_is_written_again_and_stands() {
+    let world = World::on_first_step(Generated::HEALTHY);
+    world.faults(&json!([{ "op": "ModifyRule", "kind": "drop", "when": "after" }]));
+    let report = world.tick(12);
+    assert_eq!((&report["decision"], &report["troubles"]), (&json!("promote"), &json!([])));
+    assert_eq!((share(&world), world.record().body["intent"].is_null()), (25.0, true));
+}
+
 #[test]
 fn a_drain_that_took_effect_and_was_called_failed_ends_drained() {
     let world = World::on_first_step(Generated::HARMFUL);
@@ -61,7 +110,7 @@ fn a_drain_that_took_effect_and_was_called_failed_ends_drained() {
     world.tick(12);
     assert_eq!((world.record().phase(), share(&world)), ("drained", 0.0));
     assert_eq!(world.paged(), ["drained"], "nobody is told that the drain failed");
-    assert!(world.tick(13).is_null());
+    world.watch_ends(13);
 }
 
 #[test]
@@ -97,8 +146,8 @@ fn a_page_that_cannot_be_sent_delays_no_drain_and_comes_with_the_next_tick_once(
     let (_, calls) = world.calls_of(|| world.tick(13));
     assert_eq!(count(&calls, "elbv2 ModifyRule"), 0);
     assert_eq!(world.paged(), ["drained"]);
-    assert!(world.tick(14).is_null());
-    assert_eq!((world.paged().len(), world.record().state.as_str()), (1, "ended"));
+    world.watch_ends(14);
+    assert_eq!(world.paged().len(), 1);
 }
 
 #[test]
@@ -122,32 +171,6 @@ fn a_tick_that_cannot_read_its_rollouts_fails_and_says_so() {
     let failed = world.invoke(&world.tick_event(12)).unwrap_err();
     assert_eq!(failed.kind, "CallFailed");
     assert!(failed.text.contains("dynamodb Query: denied"), "{}", failed.text);
-}
-
-#[test]
-fn nothing_is_sent_to_a_canary_without_healthy_targets() {
-    let world = World::on_first_step(Generated::HEALTHY);
-    world.targets_are("canary", Some("unhealthy"));
-    for minute in 12..14 {
-        assert_eq!(world.tick(minute)["decision"], json!("hold"));
-        assert_eq!((share(&world), world.paged()), (5.0, vec!["no_healthy_target".to_owned()]));
-    }
-    world.targets_are("canary", None);
-    assert_eq!(world.tick(14)["decision"], json!("promote"));
-    assert_eq!(share(&world), 25.0);
-}
-
-#[test]
-fn nothing_is_drained_into_a_stable_group_without_healthy_targets() {
-    let world = World::on_first_step(Generated::HARMFUL);
-    world.targets_are("stable", Some("unhealthy"));
-    world.tick(12);
-    assert_eq!((world.record().phase(), share(&world)), ("draining", 5.0));
-    assert_eq!(world.paged(), ["drain_blocked"]);
-    assert!(world.pages()[0].body.contains("do NOT take the canary out"), "{:?}", world.pages());
-    world.targets_are("stable", None);
-    world.tick(13);
-    assert_eq!((world.record().phase(), share(&world)), ("drained", 0.0));
 }
 
 #[test]

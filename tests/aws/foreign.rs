@@ -99,3 +99,27 @@ fn a_read_that_lags_behind_our_own_shift_freezes_nothing() {
     assert_eq!((world.record().phase(), world.rule().share(&world)), ("running", 5.0));
     assert_eq!(world.paged(), [""; 0]);
 }
+
+#[test]
+fn weights_that_somebody_set_to_zero_in_both_groups_come_back_with_an_abort() {
+    let world = interfered(0, 0);
+    let (reports, calls) =
+        world.calls_of(|| (5..8).map(|minute| world.live(minute, &Generated::HEALTHY)).collect::<Vec<_>>());
+    assert_eq!(reports[0]["decision"], json!("freeze"), "{}", reports[0]);
+    assert_eq!((count(&calls, "elbv2 ModifyRule"), world.rule().weights(&world)), (0, (0, 0)));
+    assert_eq!(world.paged(), ["frozen"]);
+    world.command("abort", json!({})).expect("an abort");
+    assert_eq!((world.record().phase(), world.rule().weights(&world)), ("drained", (100, 0)));
+}
+
+#[test]
+fn a_canary_that_somebody_raised_to_a_hundred_percent_is_not_taken_for_promoted() {
+    let world = interfered(0, 100);
+    let reports: Vec<_> = (5..8).map(|minute| world.live(minute, &Generated::HEALTHY)).collect();
+    assert_eq!(reports[0]["decision"], json!("freeze"), "{}", reports[0]);
+    assert_eq!((world.rule().weights(&world), world.record().phase()), ((0, 100), "frozen"));
+    assert_eq!(world.paged(), ["frozen"]);
+    assert!(world.pages()[0].body.contains("100%"), "{}", world.pages()[0].body);
+    world.command("abort", json!({})).expect("an abort");
+    assert_eq!((world.record().phase(), world.rule().weights(&world)), ("drained", (100, 0)));
+}

@@ -6,20 +6,28 @@
 //! read from the load balancer, the table, the topic's queue and the journal of calls, with requests that
 //! are made by hand (`outside`). The endpoint and the binaries are set up by the tests themselves (`setup`).
 
+mod aftermath;
+mod alarms;
 mod blind;
+mod brakes;
 mod calls;
 mod checks;
 mod commands;
 mod deaths;
+mod drains;
 mod endpoint;
 mod failures;
 mod foreign;
 mod gate;
+mod life;
+mod lost;
 mod many;
 mod outside;
 mod plan_time;
+mod preserved;
 mod refusals;
 mod setup;
+mod targets;
 mod traffic;
 mod walk;
 mod world;

@@ -7,7 +7,7 @@ use crate::traffic::{Generated, Traffic};
 use crate::world::World;
 
 /// One more rule of the listener, with all traffic on the first of two groups. Its ARN.
-fn add_rule(world: &World, priority: u32, stable: &str, canary: &str) -> String {
+pub(crate) fn add_rule(world: &World, priority: u32, stable: &str, canary: &str) -> String {
     let listener = percent_encoded(world.scene["listener_arn"].as_str().expect("a listener"));
     let mut form = format!(
         "Action=CreateRule&Version=2015-12-01&ListenerArn={listener}&Priority={priority}\
@@ -27,7 +27,7 @@ fn add_rule(world: &World, priority: u32, stable: &str, canary: &str) -> String 
 }
 
 /// What a tick did about one of its rollouts.
-fn of<'a>(report: &'a Value, rollout: &str) -> &'a Value {
+pub(crate) fn of<'a>(report: &'a Value, rollout: &str) -> &'a Value {
     let reports = report["rollouts"].as_array().expect("reports");
     let found = reports.iter().find(|report| report["rollout"] == json!(rollout));
     found.unwrap_or_else(|| panic!("nothing of {rollout}: {report}"))

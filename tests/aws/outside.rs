@@ -49,6 +49,28 @@ pub(crate) fn percent_encoded(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
+/// The fields by which a value goes over the query protocol, each with a leading `&`.
+fn fields(name: &str, value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            members.iter().map(|(member, value)| fields(&format!("{name}.{member}"), value)).collect()
+        }
+        Value::Array(items) => {
+            (1..).zip(items).map(|(at, item)| fields(&format!("{name}.member.{at}"), item)).collect()
+        }
+        Value::String(text) => format!("&{name}={}", percent_encoded(text)),
+        other => format!("&{name}={other}"),
+    }
+}
+
+/// A forward action to these groups of the world.
+pub(crate) fn forward_to(world: &World, order: u32, groups: &[(&str, u32)]) -> Value {
+    let tuple =
+        |(name, weight): &(&str, u32)| json!({ "TargetGroupArn": world.group(name), "Weight": weight });
+    let groups: Vec<Value> = groups.iter().map(tuple).collect();
+    json!({ "Type": "forward", "Order": order, "ForwardConfig": { "TargetGroups": groups } })
+}
+
 /// The actions of a rule, as the load balancer tells them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
@@ -134,7 +156,7 @@ pub(crate) struct Page {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
     pub(crate) version: u64,
-    /// `running` or `ended`: what ticks look for.
+    /// `running` or `ended`: what ticks look for. A drained one runs until nobody is served by its canary.
     pub(crate) state: String,
     pub(crate) body: Value,
 }
@@ -169,19 +191,27 @@ impl World {
         self.endpoint.aws("elasticloadbalancing", &[form_type], form)
     }
 
+    /// A call of the load balancer's API with parameters as its documentation has them.
+    pub(crate) fn elb(&self, action: &str, parameters: &Value) -> String {
+        let members = parameters.as_object().expect("an object of parameters");
+        let fields: String = members.iter().map(|(name, value)| fields(name, value)).collect();
+        self.query(&format!("Action={action}&Version=2015-12-01{fields}"))
+    }
+
     /// Somebody else writes weights.
     pub(crate) fn foreign_weights(&self, stable: u32, canary: u32) {
-        let mut form = format!(
-            "Action=ModifyRule&Version=2015-12-01&RuleArn={}\
-             &Actions.member.1.Type=forward&Actions.member.1.Order=1",
-            percent_encoded(self.rule_arn())
-        );
-        for (place, (group, weight)) in [("stable", stable), ("canary", canary)].iter().enumerate() {
-            let tuple = format!("Actions.member.1.ForwardConfig.TargetGroups.member.{}", place + 1);
-            let arn = percent_encoded(self.group(group));
-            form += &format!("&{tuple}.TargetGroupArn={arn}&{tuple}.Weight={weight}");
-        }
-        self.query(&form);
+        self.foreign_groups(&[("stable", stable), ("canary", canary)]);
+    }
+
+    /// Somebody else says which groups the rule forwards to.
+    pub(crate) fn foreign_groups(&self, groups: &[(&str, u32)]) {
+        let actions = json!([forward_to(self, 1, groups)]);
+        self.elb("ModifyRule", &json!({ "RuleArn": self.rule_arn(), "Actions": actions }));
+    }
+
+    /// Somebody deletes a group that no rule names any more.
+    pub(crate) fn delete_group(&self, group: &str) {
+        self.elb("DeleteTargetGroup", &json!({ "TargetGroupArn": self.group(group) }));
     }
 
     fn dynamodb(&self, operation: &str, body: &Value) -> Value {

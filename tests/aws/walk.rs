@@ -103,7 +103,7 @@ fn turns_bad(traffic: &dyn Traffic, within_minutes: i64) {
     assert!(!rule.sticky.0, "sticky clients would stay on the canary");
 
     let record = world.record();
-    assert_eq!((record.phase(), record.state.as_str()), ("drained", "ended"));
+    assert_eq!((record.phase(), record.state.as_str()), ("drained", "running"));
     let pages = world.pages();
     assert_eq!(pages.len(), 1);
     assert_eq!((pages[0].event.as_str(), pages[0].severity.as_str()), ("drained", "critical"));
@@ -111,12 +111,18 @@ fn turns_bad(traffic: &dyn Traffic, within_minutes: i64) {
         assert!(pages[0].body.contains(words), "{words}: {}", pages[0].body);
     }
     let ((), calls) = world.calls_of(|| {
-        for minute in drained + 1..drained + 4 {
-            assert!(world.live(minute, traffic).is_null());
+        for minute in drained + 1..drained + 6 {
+            world.live(minute, traffic);
         }
     });
     assert_eq!(count(&calls, "elbv2 ModifyRule"), 0);
-    assert_eq!((world.rule(), world.record(), world.paged().len()), (rule, record, 1));
+    let record = world.record();
+    assert_eq!(
+        (record.phase(), record.state.as_str()),
+        ("drained", "ended"),
+        "nobody is served by it any more"
+    );
+    assert_eq!((world.rule(), world.paged().len()), (rule, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::endpoint::Endpoint;
 use crate::gate::{Gate, TABLE};
-use crate::outside::{Call, percent_encoded};
+use crate::outside::{Call, count, percent_encoded};
 use crate::traffic::{Counts, Generated, Metric, Minute, NAMESPACE, Point, Traffic};
 
 /// Minutes younger than this are not looked at.
@@ -77,8 +77,13 @@ impl World {
 
     /// On the first step with traffic that settles it; minute 12 is about to decide.
     pub(crate) fn on_first_step(traffic: Generated) -> Self {
-        let world = Self::new();
-        world.start_default();
+        Self::on_first_step_of(json!({}), json!({}), traffic)
+    }
+
+    /// The same with another load balancer and another plan.
+    pub(crate) fn on_first_step_of(seed: Value, plan: Value, traffic: Generated) -> Self {
+        let world = Self::seeded(seed);
+        world.start(&world.plan(plan));
         world.tick(0);
         for minute in 0..15 {
             world.publish(minute, &traffic.at(minute, 5.0));
@@ -165,6 +170,11 @@ impl World {
             "kind": "command", "command": command, "rollout": ROLLOUT, "actor": "ana", "reason": "release 42"
         });
         self.invoke(&with(event, more))
+    }
+
+    /// The same at a minute of the story.
+    pub(crate) fn command_at(&self, minute: i64, command: &str, more: Value) -> Result<Value, Failed> {
+        self.command(command, with(more, json!({ "at": self.minute(minute) })))
     }
 
     /// Starts a rollout.
@@ -266,6 +276,21 @@ impl World {
         shifted.unwrap_or_else(|| panic!("an hour without a shift from {before} %: {}", self.record().body))
     }
 
+    /// Ticks from a minute on that look after a drained canary without doing anything, until it is done with.
+    /// Stable has all the traffic meanwhile: a minute of which nothing is published proves nothing.
+    pub(crate) fn watch_ends(&self, from: i64) {
+        let (last, calls) = self.calls_of(|| {
+            (from..from + 20).find(|minute| {
+                let report = self.live(*minute, &Generated::HEALTHY);
+                assert_eq!(report["decision"], json!("verify"), "{report}");
+                self.record().state == "ended"
+            })
+        });
+        let last = last.unwrap_or_else(|| panic!("watched for ever: {}", self.record().body));
+        assert_eq!(count(&calls, "elbv2 ModifyRule"), 0);
+        assert!(self.tick(last + 1).is_null());
+    }
+
     /// What comes of `act`, and the calls of AWS that were made meanwhile.
     pub(crate) fn calls_of<T>(&self, act: impl FnOnce() -> T) -> (T, Vec<Call>) {
         self.endpoint.delete("journal");
@@ -287,6 +312,11 @@ impl World {
     pub(crate) fn targets_are(&self, group: &str, state: Option<&str>) {
         let targets = state.map(|state| json!([{ "id": "10.0.0.10", "state": state }]));
         self.endpoint.post("health", &json!({ self.group(group): targets }));
+    }
+
+    /// Takes the last target of a group away.
+    pub(crate) fn no_targets(&self, group: &str) {
+        self.endpoint.post("health", &json!({ self.group(group): [] }));
     }
 
     /// The queue's name in a control call.

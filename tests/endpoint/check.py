@@ -496,6 +496,47 @@ def reads_lag_behind_writes():
     assert [len(weights(elb, world, "default_rule_arn")) for _ in range(2)] == [1, 2]
 
 
+@check
+def writes_may_be_called_done_and_change_nothing():
+    world, elb = control("POST", "seed", {}), client("elbv2")
+    for answer, said in (("new", 25), ("old", 0)):
+        control("POST", "faults", [{"op": "ModifyRule", "kind": "ignored", "answer": answer}])
+        out = elb.modify_rule(RuleArn=world["rule_arn"], Actions=[forward(world, stable=75, canary=25)])
+        assert out["Rules"][0]["RuleArn"] == world["rule_arn"]
+        assert [g["Weight"] for g in out["Rules"][0]["Actions"][0]["ForwardConfig"]["TargetGroups"]][1] == said, (answer, out)
+        assert weights(elb, world) == {"stable": 100, "canary": 0}, answer
+        control("POST", "faults", [{"op": "ModifyListener", "kind": "ignored", "answer": answer}])
+        out = elb.modify_listener(ListenerArn=world["listener_arn"], DefaultActions=[forward(world, stable=3, canary=1)])
+        told = out["Listeners"][0]["DefaultActions"][0]["ForwardConfig"]["TargetGroups"]
+        assert len(told) == (2 if answer == "new" else 1), (answer, told)
+        assert weights(elb, world, "default_rule_arn") == {"stable": 1}, answer
+        assert "ForwardConfig" in elb.describe_listeners(ListenerArns=[world["listener_arn"]])["Listeners"][0]["DefaultActions"][0]
+    elb.modify_rule(RuleArn=world["rule_arn"], Actions=[forward(world, stable=75, canary=25)])
+    assert weights(elb, world) == {"stable": 75, "canary": 25}, "only those that were ordered"
+
+
+@check
+def target_stickiness_needs_group_stickiness():
+    world, elb = control("POST", "seed", {"stickiness": {"enabled": True, "duration_s": 60}}), client("elbv2")
+    canary, on = world["target_groups"]["canary"], [{"Key": "stickiness.enabled", "Value": "true"}]
+
+    def modify(enabled, **groups):
+        action = forward(world, **groups)
+        action["ForwardConfig"]["TargetGroupStickinessConfig"] = {"Enabled": enabled, "DurationSeconds": 60}
+        elb.modify_rule(RuleArn=world["rule_arn"], Actions=[action])
+
+    modify(False, stable=100, canary=0)
+    with refused("InvalidConfigurationRequest", 400):
+        elb.modify_target_group_attributes(TargetGroupArn=canary, Attributes=on)
+    modify(True, stable=100, canary=0)
+    elb.modify_target_group_attributes(TargetGroupArn=canary, Attributes=on)
+    with refused("InvalidLoadBalancerAction", 400):
+        modify(False, stable=100, canary=0)
+    modify(True, stable=90, canary=10)
+    modify(False, stable=100)
+    assert weights(elb, world) == {"stable": 100}
+
+
 # -- the other services ------------------------------------------------------------------------------------------
 
 
@@ -721,7 +762,8 @@ def journal_tells_what_was_sent():
 
 @check
 def wrong_control_calls_are_refused():
-    for path, body in (("faults", [{"op": "X", "cod": "Y"}]), ("faults", [{"op": "X", "kind": "odd"}]), ("faults", [{"op": "X"}]), ("seed", {"wieghts": {}}),
+    for path, body in (("faults", [{"op": "X", "cod": "Y"}]), ("faults", [{"op": "X", "kind": "odd"}]), ("faults", [{"op": "Publish", "kind": "ignored"}]),
+                       ("faults", [{"op": "ModifyRule", "kind": "ignored", "answer": "odd"}]), ("faults", [{"op": "X"}]), ("seed", {"wieghts": {}}),
                        ("metrics", [{"name": "n"}]), ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0)}]),
                        ("metrics", [{"namespace": "T", "name": "n", "minute": "2026-01-01T00:00:30Z", "value": 1}]),
                        ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0), "valeu": 1}]), ("invoke", {}), ("deployments", [{}])):

@@ -8,7 +8,7 @@ from .codedeploy import CodeDeploy
 from .dynamodb import Transactions
 from .elb import Elb
 from .errors import AwsError, not_emulated
-from .faults import OF_METRICS, Faults, Journal
+from .faults import OF_METRICS, OF_RULES, Faults, Journal
 from .moto_app import SERVICES, Moto
 
 
@@ -85,7 +85,7 @@ class Aws:
             raise not_emulated(call.service)
         with self.moto.lock:
             if call.service == "elbv2":
-                return self.elb.handle(call, fault if fault and fault.kind == "lag" else None)
+                return self.elb.handle(call, fault if fault and fault.kind in OF_RULES else None)
             if call.service == "codedeploy":
                 if self.codedeploy.handles(call):
                     return wire.success(call, self.codedeploy.handle(call))

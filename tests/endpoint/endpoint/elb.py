@@ -25,8 +25,11 @@ class Elb:
     def reset(self):
         self.health, self.stale = {}, {}
 
-    def handle(self, call, lag=None):
+    def handle(self, call, fault=None):
         check(call)
+        if fault and fault.kind == "ignored":
+            return self._ignored(call, fault.answer)
+        lag = fault
         if call.operation == "DescribeTargetHealth" and call.params.get("TargetGroupArn") in self.health:
             return self._target_health(call)
         before = self._rule_of(call) if lag else None
@@ -62,6 +65,30 @@ class Elb:
         inner = f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"
         return Http(headers={"Content-Type": "text/xml"}, body=query.result("DescribeTargetHealth", NAMESPACE, inner))
 
+    # -- writes that come to nothing -----------------------------------------------------------------------------
+
+    def _ignored(self, call, says):
+        """The write is called done and changes nothing. The answer has what was asked, or what stands."""
+        backend = elbv2_backends[ACCOUNT][call.region]
+        if call.operation == "ModifyListener":
+            listener = backend.describe_listeners(load_balancer_arn=None, listener_arns=[call.params["ListenerArn"]])[0]
+            rule, holder = listener._default_rule[0], listener
+        else:
+            rule = holder = backend.describe_rules(listener_arn=None, rule_arns=[call.params["RuleArn"]])[0]
+        actions, name = rule.actions, "default_actions" if holder is not rule else "actions"
+        answer = self.handle(call)
+        setattr(holder, name, actions)
+        rule.actions = actions
+        if says == "old" and answer.status == 200:
+            kind = "Listeners" if holder is not rule else "Rules"
+            arn = call.params.get("ListenerArn") or call.params["RuleArn"]
+            member = f"{kind[:-1]}Arns.member.1={arn}"
+            read = self.moto.send(Http("POST", "/", dict(call.http.headers), f"Action=Describe{kind}&Version=2015-12-01&{member}".encode()))
+            tree = ET.fromstring(read.body.replace(f"Describe{kind}".encode(), call.operation.encode()))
+            polish(tree)
+            answer.body = ET.tostring(tree)
+        return answer
+
     # -- reads that lag ------------------------------------------------------------------------------------------
 
     def _rule_of(self, call):
@@ -93,8 +120,11 @@ def check(call):
         listener = _listener_of_default(call.region, call.params.get("RuleArn"))
         if listener:
             raise AwsError("OperationNotPermitted", f"Default rule '{listener}' cannot be modified")
+    if call.operation == "ModifyTargetGroupAttributes":
+        _check_target_stickiness(call)
     for action in (call.params.get("Actions") or call.params.get("DefaultActions") or []) if call.operation in WRITES else []:
         _check_forward(action)
+        _check_stickiness(action, call.region)
         oidc = action.get("AuthenticateOidcConfig") or {}
         if action.get("Type") == "authenticate-oidc" and not oidc.get("ClientSecret") and not oidc.get("UseExistingClientSecret"):
             raise AwsError("ValidationError", "An authenticate-oidc action needs ClientSecret or UseExistingClientSecret")
@@ -113,6 +143,34 @@ def _check_forward(action):
     seconds = sticky.get("DurationSeconds")
     if (seconds is not None and not 1 <= seconds <= MAX_STICKY_S) or (sticky.get("Enabled") and seconds is None):
         raise AwsError("ValidationError", f"Target group stickiness duration must be between 1 and {MAX_STICKY_S} seconds")
+
+
+def _check_stickiness(action, region):
+    """Among several groups, target stickiness needs group stickiness: one cookie says the group, one the target in it."""
+    config = action.get("ForwardConfig") or {}
+    groups, known = config.get("TargetGroups") or [], elbv2_backends[ACCOUNT][region].target_groups
+    on = [g for g in groups if (group := known.get(g.get("TargetGroupArn"))) and group.attributes.get("stickiness.enabled") == "true"]
+    if len(groups) > 1 and on and not (config.get("TargetGroupStickinessConfig") or {}).get("Enabled"):
+        text = "You must enable group stickiness on a rule if you enabled target stickiness on one of its target groups"
+        raise AwsError("InvalidLoadBalancerAction", text)
+
+
+def _check_target_stickiness(call):
+    wanted = {a.get("Key"): a.get("Value") for a in call.params.get("Attributes") or []}
+    if wanted.get("stickiness.enabled") != "true":
+        return
+    arn = call.params.get("TargetGroupArn")
+    for balancer in elbv2_backends[ACCOUNT][call.region].load_balancers.values():
+        for rule in (r for listener in balancer.listeners.values() for r in listener.rules.values()):
+            for config in (action.data.get("ForwardConfig") or {} for action in rule.actions):
+                groups = [g["TargetGroupArn"] for g in config.get("TargetGroups") or []]
+                if arn in groups and len(groups) > 1 and not _is_on(config.get("TargetGroupStickinessConfig") or {}):
+                    text = f"This target group appears behind a rule with group stickiness disabled ({rule.arn}). "
+                    raise AwsError("InvalidConfigurationRequest", text + "You must enable group stickiness before enabling target stickiness")
+
+
+def _is_on(sticky):
+    return str(sticky.get("Enabled", False)).lower() == "true"
 
 
 def _listener_of_default(region, arn):

@@ -7,7 +7,8 @@ import time
 from .errors import AwsError, ControlError
 from .wire import compact
 
-KINDS = ("error", "delay", "drop", "lag", "result", "call_messages", "pages")
+KINDS = ("error", "delay", "drop", "lag", "ignored", "result", "call_messages", "pages")
+OF_RULES = ("lag", "ignored")
 OF_METRICS = ("result", "call_messages", "pages")
 FOREVER = -1
 
@@ -26,6 +27,7 @@ class Fault:
     status: int = 400
     message: str = "injected by the test"
     reads: int = 1  # lag: how many DescribeRules still show the old actions
+    answer: str = "new"  # ignored: what the answer says, new (as asked) or old (as it stands)
     where: str | None = None  # result: substring of the query's id, metric, statistic or a dimension
     status_code: str = "PartialData"
     keep: int | None = None
@@ -45,8 +47,10 @@ class Fault:
             raise ControlError(f"{fault.kind} fault without its code or delay_s")
         if (fault.kind == "pages") != (fault.size > 0):
             raise ControlError("a pages fault has a size above 0, and no other has one")
-        if fault.kind == "lag" and fault.op not in ("ModifyRule", "ModifyListener"):
-            raise ControlError("a lag follows ModifyRule or ModifyListener")
+        if fault.kind in OF_RULES and fault.op not in ("ModifyRule", "ModifyListener"):
+            raise ControlError(f"{fault.kind} faults are ModifyRule's or ModifyListener's")
+        if fault.answer not in ("new", "old"):
+            raise ControlError("an ignored write's answer is new or old")
         if fault.kind in OF_METRICS and fault.op != "GetMetricData":
             raise ControlError(f"{fault.kind} faults are GetMetricData's")
         return fault
