@@ -19,6 +19,7 @@
 //! | [`event`] | JSON in, an invocation out |
 //! | [`ports`] | what the handler needs of the world |
 //! | [`handler`] | the shell: observe, tick, perform, commands, pages |
+//! | `github` | what waits at GitHub is told (feature `github`) |
 //! | `aws` | the adapters; the only place that names the SDK (feature `aws`) |
 //! | [`sim`] | a cloud in memory with traffic, faults and a clock |
 //! | `cli` | the command line (feature `cli`) |
@@ -34,6 +35,8 @@ pub mod aws;
 pub mod cli;
 pub mod config;
 pub mod event;
+#[cfg(feature = "github")]
+pub mod github;
 pub mod handler;
 pub mod ports;
 pub mod recording;

@@ -3,12 +3,15 @@
 
 use std::future::Future;
 
+use jiff::Timestamp;
+
 use crate::analysis::check::{Check, CheckRule, ClassesSource, Metric, RatioSource};
 use crate::analysis::edge::Edge;
 use crate::analysis::edges;
 use crate::analysis::threshold::Threshold;
 use crate::analysis::window::Row;
 use crate::rollout::effect::Write;
+use crate::rollout::gate::{Guard, Owner, Told, Waiting};
 use crate::rollout::plan::Targets;
 use crate::rollout::record::{Audit, LogEntry, Record};
 use crate::units::{Minute, Share};
@@ -216,7 +219,8 @@ pub trait RecordStore {
     /// All rollouts, running and ended.
     fn list(&self) -> impl Future<Output = Result<Vec<Record>, Failure>> + Send;
 
-    /// Stores a new record with version 1. `Conflict` if one of that name exists and has not ended.
+    /// Stores a new record with version 1. `Conflict` if one of that name exists and is not over. The watch of another
+    /// system's deployment replaces none: it has that name once, and remembers who was told what.
     fn create(&self, record: &Record) -> impl Future<Output = Result<Record, Failure>> + Send;
 
     /// Replaces the record of `record.version`, which becomes one higher in the answer. `Conflict` if it
@@ -228,6 +232,18 @@ pub trait RecordStore {
 
     /// Freezes all rollouts, or thaws them.
     fn set_freeze(&self, freeze: Option<&Audit>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// What is said of the deployments that belong to `of` (`codedeploy:APPLICATION/GROUP`, `ecs:CLUSTER/SERVICE`).
+    fn guard(&self, of: &str) -> impl Future<Output = Result<Option<Guard>, Failure>> + Send;
+
+    /// Everything that is said of deployments.
+    fn guards(&self) -> impl Future<Output = Result<Vec<Guard>, Failure>> + Send;
+
+    /// Says something of deployments, or nothing any more.
+    fn set_guard(&self, of: &str, guard: Option<&Guard>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Takes a key that counts once, until a time after which nobody can use it; `false` if it was taken before.
+    fn take_once(&self, key: &str, until: Timestamp) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// Adds to the decision log.
     fn log(&self, entry: &LogEntry) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -257,7 +273,45 @@ pub trait Pager {
     fn page(&self, message: &Message) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// Everything that a tick needs.
-pub trait Platform: MetricSource + TrafficRouter + RecordStore + Pager + Sync {}
+/// A deployment of another system, as it is now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Deployment {
+    /// To what it belongs: `codedeploy:APPLICATION/GROUP` or `ecs:CLUSTER/SERVICE`.
+    pub of: String,
+    /// How it ended, if it has.
+    pub ended: Option<String>,
+    /// It is being undone.
+    pub is_going_back: bool,
+    /// It has ended without the new version.
+    pub is_undone: bool,
+    /// There was nothing before it that it could be compared with.
+    pub is_first: bool,
+    /// The lifecycle event that it waits in, in its system's word.
+    pub stage: Option<String>,
+    /// Since when.
+    pub stage_since: Option<Timestamp>,
+    /// What the new version gets of the traffic, where its system is the only one to know.
+    pub share: Option<Share>,
+    /// Pause hooks that wait for an answer.
+    pub pauses: Vec<String>,
+}
 
-impl<T: MetricSource + TrafficRouter + RecordStore + Pager + Sync> Platform for T {}
+/// Deployments that other systems carry out.
+pub trait Deployments {
+    /// One of them, as it is now.
+    fn deployment(&self, owner: &Owner) -> impl Future<Output = Result<Deployment, Failure>> + Send;
+
+    /// Where its traffic is split. `NotFound` if no listener rule has its groups.
+    fn find_targets(&self, owner: &Owner) -> impl Future<Output = Result<Targets, Failure>> + Send;
+
+    /// Tells who waits. Telling it again is no failure; `NotFound` if nobody waits any more.
+    fn tell(&self, waiting: &Waiting, told: &Told) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Stops a deployment and lets it go back. `NotFound` or `Conflict` if there is nothing to stop any more.
+    fn stop(&self, owner: &Owner) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Everything that a tick needs.
+pub trait Platform: MetricSource + TrafficRouter + RecordStore + Pager + Deployments + Sync {}
+
+impl<T: MetricSource + TrafficRouter + RecordStore + Pager + Deployments + Sync> Platform for T {}

@@ -22,8 +22,8 @@ struct Args {
     /// Rollout-minutes of random faults
     #[arg(long, default_value = "1000000")]
     minutes: u64,
-    /// States of the pure decision for each plan at most, the nearest first; all of them are some tens of thousands
-    #[arg(long, default_value = "1000000")]
+    /// States of the pure decision for each plan, the nearest first; there are more than a million
+    #[arg(long, default_value = "4000")]
     worlds: u64,
     /// Hostile inputs for each reader
     #[arg(long, default_value = "200000")]

@@ -76,7 +76,7 @@ fn explored_table(explored: &Summary) -> Table {
         "explored",
         "The real handler against the cloud in memory: two invocations in every order of their calls, with a death at \
          every point, and one invocation with every call failing in every way; and the pure decision over every input, \
-         in every world that it can come to.",
+         in the worlds that are nearest to the beginning.",
         "exhaustively",
         &[
             ("situations and what happens in them", explored.cases),
@@ -91,7 +91,7 @@ fn explored_table(explored: &Summary) -> Table {
             ("invariants checked there", overlaps.checked),
             ("plans of the pure decision", explored.plans),
             ("states of the pure decision", decisions.states),
-            ("of these not gone on from (0: a fixpoint)", decisions.left),
+            ("of these met but not gone on from", decisions.left),
             ("decisions", decisions.decisions),
             ("edges", decisions.edges),
             ("invariants checked on edges", decisions.checked),
@@ -116,6 +116,9 @@ fn chaos_table(seed: u64, tally: &Tally) -> Table {
             ("faults", tally.all_faults()),
             ("shifts up", tally.shifts),
             ("drains", tally.drains),
+            ("deployments of other systems", tally.deployments),
+            ("answers to them", tally.answers),
+            ("deployments that were stopped", tally.stops),
             ("pages", tally.pages),
             ("pages sent again with the same key", tally.repeated_pages),
         ],

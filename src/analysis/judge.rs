@@ -32,6 +32,10 @@ pub struct Conditions {
     pub burn_in: BurnIn,
     /// Targets of the canary group at the start; `None`: as the window says, if it does.
     pub canary_targets: Option<u64>,
+    /// Another system raises the share, in steps too short to prove anything on each: all of the shift is judged as
+    /// one step.
+    #[serde(default)]
+    pub whole_shift: bool,
 }
 
 /// When a burn-in ends.
@@ -109,6 +113,7 @@ impl<'a> Judge<'a> {
 struct Ledger<'a> {
     rules: &'a Rules,
     sticky: bool,
+    whole_shift: bool,
     checks: Vec<CheckJudge<'a>>,
     split: SplitWatch,
     timeline: Timeline,
@@ -126,9 +131,10 @@ impl<'a> Ledger<'a> {
         Self {
             rules,
             sticky: conditions.sticky,
+            whole_shift: conditions.whole_shift,
             checks: checks.collect(),
             split: SplitWatch::default(),
-            timeline: Timeline::new(conditions.burn_in),
+            timeline: Timeline::new(conditions.burn_in).with_whole_shift(conditions.whole_shift),
             progress: None,
             last: None,
             silence: Silence::default(),
@@ -266,7 +272,8 @@ impl<'a> Ledger<'a> {
         if let Some(check) = self.advised() {
             return Some(Reason::SuspectedOfSticky { check: check.name().to_owned() });
         }
-        if let Some(reason) = self.split.reason(self.sticky) {
+        // In the increments of another system's shift the share of a minute is not known so well.
+        if let Some(reason) = self.split.reason(self.sticky).filter(|_| !self.whole_shift) {
             return Some(reason);
         }
         let blind_after = self.rules.blind_after.minutes();

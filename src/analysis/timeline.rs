@@ -41,16 +41,37 @@ pub(super) struct Timeline {
     first: Option<Minute>,
     /// The new version has come, after a burn-in.
     arrived: bool,
+    /// See [`Conditions::whole_shift`](super::Conditions).
+    whole_shift: bool,
 }
 
 impl Timeline {
     pub(super) fn new(burn_in: BurnIn) -> Self {
-        Self { burn_in, share: None, shifted: None, step: None, steps: 0, first: None, arrived: false }
+        Self {
+            burn_in,
+            share: None,
+            shifted: None,
+            step: None,
+            steps: 0,
+            first: None,
+            arrived: false,
+            whole_shift: false,
+        }
+    }
+
+    /// Takes the whole shift for one step, or not.
+    pub(super) fn with_whole_shift(self, whole_shift: bool) -> Self {
+        Self { whole_shift, ..self }
     }
 
     /// Places the next row.
     pub(super) fn place(&mut self, row: &Row, rules: &Rules) -> Place {
-        let moved = self.share.is_none_or(|share| !share.same_as(row.share));
+        let part = |share: Share| share > Share::ZERO && share < Share::FULL;
+        let goes_on = self.whole_shift && part(row.share) && self.share.is_some_and(part);
+        let moved = self.share.is_none_or(|share| !share.same_as(row.share)) && !goes_on;
+        if goes_on {
+            self.step = self.step.map(|(_, since)| (row.share, since));
+        }
         if moved && self.share.is_some() {
             self.shifted = Some(row.minute);
         }
@@ -185,6 +206,32 @@ mod tests {
         assert_eq!(
             exclusions(&rows, &Rules::default()),
             [Some(Exclusion::Baseline), shift, shift, None, shift, shift, None]
+        );
+    }
+
+    #[test]
+    fn a_shift_that_is_judged_as_a_whole_is_one_step_until_its_end() {
+        let mut timeline = Timeline::new(BurnIn::AsPlanned).with_whole_shift(true);
+        let rows = [0.0, 10.0, 20.0, 30.0, 40.0, 100.0];
+        let places: Vec<_> = rows
+            .iter()
+            .enumerate()
+            .map(|(at, percent)| {
+                let place = timeline.place(&row(at as i64, *percent, *percent < 100.0), &Rules::default());
+                (place.opens_step, place.exclusion, timeline.step().map(|(share, _)| share.percent()))
+            })
+            .collect();
+        let shift = Some(Exclusion::Shift);
+        assert_eq!(
+            places,
+            [
+                (false, Some(Exclusion::Baseline), None),
+                (true, shift, Some(10.0)),
+                (false, shift, Some(20.0)),
+                (false, None, Some(30.0)),
+                (false, None, Some(40.0)),
+                (true, Some(Exclusion::Incomplete), Some(100.0)),
+            ]
         );
     }
 

@@ -115,6 +115,9 @@ pub(super) fn read(index: usize, request: &MetricRequest, pieces: &[(&Piece, &An
     for series in &request.series {
         troubles.extend(settle(series, &mut rows));
     }
+    if request.targets.function().is_some() {
+        rows.iter_mut().for_each(answered);
+    }
     MetricRead { rows, complete: complete(&troubles) }
 }
 
@@ -123,6 +126,15 @@ fn empty_rows(request: &MetricRequest) -> Vec<Row> {
     let empty =
         |at: usize| Row { minute: later(request.from, at), share: Share::ZERO, stable: None, canary: None };
     (0..minutes(request.from, request.until)).map(empty).collect()
+}
+
+/// A function has no status classes: a call that is no error went well, and none is under way.
+fn answered(row: &mut Row) {
+    for arm in Arm::BOTH {
+        if let Some(counts) = slot(row, arm) {
+            counts.http_2xx = Some(counts.requests.saturating_sub(counts.http_5xx.unwrap_or(0)));
+        }
+    }
 }
 
 fn slot(row: &mut Row, arm: Arm) -> &mut Option<ArmCounts> {
@@ -332,6 +344,21 @@ mod tests {
         assert_eq!(rows[0].stable, Some(counts));
         assert_eq!(rows[1].stable, Some(ArmCounts::default()));
         assert_eq!(rows[2].stable, None);
+        assert!(rows.iter().all(|row| row.canary.is_none()));
+    }
+
+    #[test]
+    fn a_call_of_a_function_that_is_no_error_went_well() {
+        let targets = crate::rollout::plan::Targets::of_function("pay", "live", "7", "8");
+        let request = MetricRequest { targets, ..request(0, 2) };
+        let answer =
+            answer(&request, &[("r0_s_req", &[(0, 8.0), (1, 5.0)]), ("r0_s_5xx", &[(0, 2.0), (1, 0.0)])]);
+        let rows = read_of(&request, &answer).rows;
+        let counts = |requests, ok, errors| {
+            let (http_2xx, http_5xx) = (Some(ok), Some(errors));
+            Some(ArmCounts { requests, http_2xx, http_5xx, ..ArmCounts::default() })
+        };
+        assert_eq!([&rows[0].stable, &rows[1].stable], [&counts(8, 6, 2), &counts(5, 5, 0)]);
         assert!(rows.iter().all(|row| row.canary.is_none()));
     }
 

@@ -16,11 +16,12 @@ use jiff::Timestamp;
 use super::AwsPlatform;
 use super::failure::{failure, plain};
 use super::items::{
-    ENDED, FREEZE, Item, LOG, RECORD, RUNNING, STATE_INDEX, entries, freeze_item, is_current_head,
-    is_written_by, log_items, number, partition, read_freeze, read_record, record_item, sortable, string,
-    write_id,
+    ENDED, FREEZE, GUARDS, Item, LOG, RECORD, RUNNING, STATE_INDEX, TTL_ATTRIBUTE, entries, freeze_item,
+    guard_item, is_current_head, is_written_by, log_items, number, once_item, partition, read_freeze,
+    read_guard, read_record, record_item, sortable, string, write_id,
 };
 use crate::ports::{Failure, FailureKind, RecordStore, Running};
+use crate::rollout::gate::Guard;
 use crate::rollout::record::{Audit, LogEntry, Record};
 
 const QUERY: &str = "dynamodb Query";
@@ -61,6 +62,9 @@ impl RecordStore for AwsPlatform {
 
     async fn create(&self, record: &Record) -> Result<Record, Failure> {
         let next = Record { version: 1, ..record.clone() };
+        if record.owner.is_some() {
+            return self.store(next, "attribute_not_exists(#pk)", &["pk"], []).await;
+        }
         let values = [(":over", AttributeValue::Bool(true)), (":ended", string(ENDED))];
         self.store(next, CREATABLE, &["pk", "over", "state"], values).await
     }
@@ -88,11 +92,64 @@ impl RecordStore for AwsPlatform {
         put.send().await.map(|_| ()).map_err(|error| failure(PUT_ITEM, error))
     }
 
+    async fn guard(&self, of: &str) -> Result<Option<Guard>, Failure> {
+        match self.item(GUARDS, of).await? {
+            Some(item) => read_guard(&item).map_err(malformed(GET_ITEM)),
+            None => Ok(None),
+        }
+    }
+
+    async fn guards(&self) -> Result<Vec<Guard>, Failure> {
+        let mut pages = self
+            .dynamodb
+            .query()
+            .table_name(&self.settings.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk")
+            .set_expression_attribute_names(Some(names(&["pk"])))
+            .set_expression_attribute_values(Some(values([(":pk", string(GUARDS))])))
+            .into_paginator()
+            .items()
+            .send();
+        let mut guards = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| failure(QUERY, error))?;
+            guards.extend(read_guard(&item).map_err(malformed(QUERY))?);
+        }
+        Ok(guards)
+    }
+
+    /// The item stays when nothing is said any more: no right to delete is needed.
+    async fn set_guard(&self, of: &str, guard: Option<&Guard>) -> Result<(), Failure> {
+        let item = guard_item(of, guard).map_err(malformed(PUT_ITEM))?;
+        let put = self.dynamodb.put_item().table_name(&self.settings.table).set_item(Some(item));
+        put.send().await.map(|_| ()).map_err(|error| failure(PUT_ITEM, error))
+    }
+
+    /// Each key has a partition of its own, so that a busy caller slows down nobody.
+    async fn take_once(&self, key: &str, until: Timestamp) -> Result<bool, Failure> {
+        let write_id = write_id();
+        let sent = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.settings.table)
+            .set_item(Some(once_item(key, until.as_second(), &write_id)))
+            .condition_expression("attribute_not_exists(#pk)")
+            .set_expression_attribute_names(Some(names(&["pk"])))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let Err(error) = sent else { return Ok(true) };
+        // An attempt whose answer was lost has taken it for us.
+        match found(error.as_service_error()) {
+            Some(item) => Ok(is_written_by(item, &write_id)),
+            None => Err(failure(PUT_ITEM, error)),
+        }
+    }
+
     /// Kept for so long after the writing, not after the entry's own time, which a rehearsal may set.
     async fn log(&self, entry: &LogEntry) -> Result<(), Failure> {
-        let keep = i64::try_from(self.settings.keep_log.seconds()).unwrap_or(i64::MAX);
-        let expires_at = Timestamp::now().as_second().saturating_add(keep);
-        for item in log_items(entry, expires_at).map_err(malformed(PUT_ITEM))? {
+        for item in log_items(entry, self.expires_at()).map_err(malformed(PUT_ITEM))? {
             let put = self.dynamodb.put_item().table_name(&self.settings.table).set_item(Some(item));
             put.send().await.map_err(|error| failure(PUT_ITEM, error))?;
         }
@@ -174,6 +231,12 @@ impl AwsPlatform {
         Ok(answer.item)
     }
 
+    /// When what is written now is no longer wanted.
+    fn expires_at(&self) -> i64 {
+        let keep = i64::try_from(self.settings.keep_log.seconds()).unwrap_or(i64::MAX);
+        Timestamp::now().as_second().saturating_add(keep)
+    }
+
     /// Writes a record on a condition. An attempt may have been carried out although its answer was lost;
     /// the SDK's next attempt then fails the condition for our own item, which is no conflict.
     async fn store<const N: usize>(
@@ -184,7 +247,11 @@ impl AwsPlatform {
         compared: [(&str, AttributeValue); N],
     ) -> Result<Record, Failure> {
         let write_id = write_id();
-        let item = record_item(&record, &write_id).map_err(malformed(PUT_ITEM))?;
+        let mut item = record_item(&record, &write_id).map_err(malformed(PUT_ITEM))?;
+        // There is one for each deployment of another system: they go with their logs.
+        if record.is_over() && record.owner.is_some() {
+            item.insert(TTL_ATTRIBUTE.to_owned(), number(self.expires_at()));
+        }
         let sent = self
             .dynamodb
             .put_item()
@@ -192,7 +259,7 @@ impl AwsPlatform {
             .set_item(Some(item))
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names(named)))
-            .set_expression_attribute_values(Some(values(compared)))
+            .set_expression_attribute_values((N > 0).then(|| values(compared)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;

@@ -39,7 +39,8 @@ impl TrafficRouter for AwsPlatform {
     type Snapshot = RuleSnapshot;
 
     async fn read_splits(&self, targets: &[Targets]) -> Vec<Result<(Split, RuleSnapshot), Failure>> {
-        let mut arns: Vec<String> = targets.iter().map(|pair| pair.listener_rule.clone()).collect();
+        let of_rules = targets.iter().filter(|pair| pair.function().is_none());
+        let mut arns: Vec<String> = of_rules.map(|pair| pair.listener_rule.clone()).collect();
         arns.sort();
         arns.dedup();
         let batches = join_all(arns.chunks(RULES_PER_CALL).map(|batch| self.rules(batch))).await;
@@ -47,6 +48,10 @@ impl TrafficRouter for AwsPlatform {
         let read = |pair: &Targets| match rules.get(&pair.listener_rule) {
             Some(Ok(rule)) => snapshot(rule, pair),
             Some(Err(failure)) => Err(again(failure)),
+            None if pair.function().is_some() => {
+                let why = "a function's share is known to its deployment";
+                Err(plain(DESCRIBE_RULES, FailureKind::Unavailable, why))
+            }
             None => Err(missing(&pair.listener_rule)),
         };
         targets.iter().map(read).collect()

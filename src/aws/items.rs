@@ -2,10 +2,12 @@
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | `rollout#ID` | `record` | `version`, `body`, `phase`, `state`, `over`, `started_at`, `updated_at`, `write_id` |
+//! | `rollout#ID` | `record` | `version`, `body`, `phase`, `state`, `over`, `started_at`, `updated_at`, `write_id`; `expires_at` of deployments that are over |
 //! | `rollout#ID` | `log#TIME#DECISION` | `body`, `expires_at`, `parts` if rows lie in items of their own |
 //! | `rollout#ID` | `log#TIME#DECISION#partNNN` | `body` (rows), `expires_at` |
 //! | `freeze` | `freeze` | `body`: who froze all rollouts, or null |
+//! | `guards` | what they belong to | `body`: how deployments are judged, or null |
+//! | `once#KEY` | `once#` | `expires_at`, `write_id` |
 //!
 //! Only records have `state`, so only they are in the index `by_state`. It holds them whole: one query of
 //! it is all that a tick has to read.
@@ -18,6 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::analysis::window::Row;
+use crate::rollout::gate::Guard;
 use crate::rollout::record::{Audit, LogEntry, Record};
 
 /// The index that finds the rollouts with work for a tick: hash key `state`, range key `pk`, all attributes.
@@ -30,8 +33,12 @@ pub(super) const RECORD: &str = "record";
 pub(super) const RUNNING: &str = "running";
 /// They don't.
 pub(super) const ENDED: &str = "ended";
+/// Partition of what is said of deployments; what they belong to is the sort key.
+pub(super) const GUARDS: &str = "guards";
 /// Both keys of the item that freezes all rollouts.
 pub(super) const FREEZE: &str = "freeze";
+/// Partitions of keys that count once begin with it; it is their sort key, too.
+pub(super) const ONCE: &str = "once#";
 /// Sort keys of log entries begin with it.
 pub(super) const LOG: &str = "log#";
 const PART: &str = "#part";
@@ -109,6 +116,17 @@ pub(super) fn is_written_by(item: &Item, write_id: &str) -> bool {
     text(item, "write_id") == Some(write_id)
 }
 
+/// The item of a key that counts once.
+pub(super) fn once_item(key: &str, until: i64, write_id: &str) -> Item {
+    let attributes = [
+        ("pk", string(format!("{ONCE}{key}"))),
+        ("sk", string(ONCE)),
+        ("write_id", string(write_id)),
+        (TTL_ATTRIBUTE, number(until)),
+    ];
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// The item of a record.
 ///
 /// # Errors
@@ -166,6 +184,25 @@ pub(super) fn freeze_item(freeze: Option<&Audit>) -> Result<Item, String> {
 pub(super) fn read_freeze(item: &Item) -> Result<Option<Audit>, String> {
     let body = text(item, "body").ok_or("the freeze has no body")?;
     serde_json::from_str(body).map_err(|error| format!("the freeze is unreadable: {error}"))
+}
+
+/// The item that says how some deployments are judged; without anything, that nothing is said any more.
+///
+/// # Errors
+/// If it can't be written as JSON.
+pub(super) fn guard_item(of: &str, guard: Option<&Guard>) -> Result<Item, String> {
+    let body = serde_json::to_string(&guard).map_err(|error| format!("guard of {of}: {error}"))?;
+    let attributes = [("pk", GUARDS), ("sk", of), ("body", &body)];
+    Ok(attributes.into_iter().map(|(name, value)| (name.to_owned(), string(value))).collect())
+}
+
+/// What is said of some deployments.
+///
+/// # Errors
+/// If that can't be read.
+pub(super) fn read_guard(item: &Item) -> Result<Option<Guard>, String> {
+    let body = text(item, "body").ok_or("the guard has no body")?;
+    serde_json::from_str(body).map_err(|error| format!("the guard is unreadable: {error}"))
 }
 
 /// The items of a log entry, in the order of writing: its parts, if it is too long for one item, come
@@ -283,8 +320,9 @@ mod tests {
     use crate::analysis::threshold::Threshold;
     use crate::analysis::window::{ArmCounts, Distribution, MetricCounts};
     use crate::rollout::calendar::DenyWindows;
+    use crate::rollout::gate::OnDeadline;
     use crate::rollout::plan::{
-        Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, Sticky, Targets,
+        ANSWER_WITHIN, Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, Sticky, Targets,
     };
     use crate::rollout::record::{Audit, Phase};
     use crate::units::{Minute, Share};
@@ -310,6 +348,9 @@ mod tests {
             alarms: Vec::new(),
             rollback_window: ROLLBACK_WINDOW,
             remind_every: REMIND_EVERY,
+            answer_within: ANSWER_WITHIN,
+            on_deadline: OnDeadline::Fail,
+            verdict_metric: None,
             rules: Rules::default(),
         };
         let at = time("2026-03-01T10:00:00Z");

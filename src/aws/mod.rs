@@ -9,7 +9,10 @@ mod actions;
 mod answers;
 mod calls;
 mod cloudwatch;
+mod codedeploy;
+mod deployments;
 mod dynamodb;
+mod ecs;
 mod elb;
 mod failure;
 #[cfg(test)]
@@ -19,12 +22,14 @@ mod measure;
 mod queries;
 mod sns;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 
+use crate::github::Github;
 use crate::ports::{Failure, MetricRead, MetricRequest, MetricSource};
 use crate::units::Span;
 use cloudwatch::CloudWatch;
@@ -61,9 +66,12 @@ pub struct AwsSettings {
 #[derive(Debug, Clone)]
 pub struct AwsPlatform {
     cloudwatch: CloudWatch,
+    codedeploy: aws_sdk_codedeploy::Client,
+    ecs: aws_sdk_ecs::Client,
     elb: aws_sdk_elasticloadbalancingv2::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     sns: aws_sdk_sns::Client,
+    github: Option<Arc<Github>>,
     settings: AwsSettings,
 }
 
@@ -73,11 +81,20 @@ impl AwsPlatform {
     pub fn new(config: &SdkConfig, settings: AwsSettings) -> Self {
         Self {
             cloudwatch: CloudWatch::new(config),
+            codedeploy: aws_sdk_codedeploy::Client::new(config),
+            ecs: aws_sdk_ecs::Client::new(config),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),
+            github: None,
             settings,
         }
+    }
+
+    /// With a GitHub App, whose deployments are told.
+    #[must_use]
+    pub fn with_github(self, github: Option<Github>) -> Self {
+        Self { github: github.map(Arc::new), ..self }
     }
 }
 

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use canary_gate::aws::{AwsPlatform, AwsSettings, sdk_config};
 use canary_gate::config::Settings;
-use canary_gate::handler::{HandlerError, Options, handle, life, telemetry};
+use canary_gate::github::Github;
+use canary_gate::handler::{Doors, HandlerError, Options, handle_at, life, telemetry, too_slow};
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -44,16 +45,20 @@ impl Reported {
 async fn answer(
     platform: &AwsPlatform,
     options: &Options,
+    doors: &Doors,
     event: &Value,
     context: &Context,
 ) -> Result<Value, Reported> {
     let now = Timestamp::now();
     let allowed = life::allowed(context.deadline, now);
-    let answer = match tokio::time::timeout(allowed, handle(platform, options, event, now)).await {
+    let answer = match tokio::time::timeout(allowed, handle_at(platform, options, doors, event, now)).await {
         Ok(answered) => answered?,
-        Err(_) => return Err(Reported::new(life::ERROR_TYPE, life::given_up(allowed))),
+        Err(_) => {
+            let reported = Reported::new(life::ERROR_TYPE, life::given_up(allowed));
+            return too_slow(event).ok_or(reported);
+        }
     };
-    if let Some(line) = telemetry::line(&answer, &context.env_config.function_name, now) {
+    for line in telemetry::lines(&answer, &context.env_config.function_name, now) {
         publish(&line);
     }
     Ok(answer)
@@ -74,6 +79,10 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => return give_up(&problems),
     };
+    let github = match settings.github.as_ref().map(Github::new).transpose() {
+        Ok(github) => github,
+        Err(rejected) => return give_up(&rejected),
+    };
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     let wanted = settings.log.replace(' ', "").parse::<Targets>();
     let wanted = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
@@ -86,11 +95,13 @@ async fn main() -> ExitCode {
             topic_arn: settings.topic_arn.clone(),
             keep_log: settings.keep_log,
         },
-    );
+    )
+    .with_github(github);
     let options = Options { watermark: settings.watermark, clock: settings.clock };
-    let (platform, options) = (&platform, &options);
+    let doors = Doors::new(settings.callers.clone()).with_github(settings.github.as_ref());
+    let (platform, options, doors) = (&platform, &options, &doors);
     let service = service_fn(move |event: LambdaEvent<Value>| async move {
-        answer(platform, options, &event.payload, &event.context).await
+        answer(platform, options, doors, &event.payload, &event.context).await
     });
     match lambda_runtime::run(service).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -89,6 +89,9 @@ const DECIDE_WITHIN_MAX: Span = Span::from_minutes(14 * 24 * 60);
 /// As many alarms as anybody watches one service with.
 pub(super) const ALARMS_MAX: usize = 100;
 /// Later than that, stable's targets are long gone.
+/// What waits longest is an ECS hook, for two weeks.
+const ANSWER_WITHIN_MAX: Span = Span::from_minutes(14 * 24 * 60);
+const MINUTE: Span = Span::from_minutes(1);
 const ROLLBACK_WINDOW_MAX: Span = Span::from_minutes(7 * 24 * 60);
 /// More often is no reminder but a nuisance; more seldom is forgotten.
 pub(super) const REMIND_EVERY_MIN: Span = Span::from_minutes(5);
@@ -97,7 +100,7 @@ const ZERO: Span = Span::from_minutes(0);
 const ALL: Rate = Rate::percent_const(100.0);
 
 /// The keys of a plan.
-pub(super) static PLAN_KEYS: [Key; 25] = [
+pub(super) static PLAN_KEYS: [Key; 28] = [
     Key {
         name: "rollout",
         kind: Kind::Name,
@@ -234,6 +237,24 @@ pub(super) static PLAN_KEYS: [Key; 25] = [
         name: "remind_every",
         kind: Kind::Span { default: plan::REMIND_EVERY, min: ZERO, max: REMIND_EVERY_MAX },
         meaning: "How often on-call is reminded of a condition that lasts, at least 5m apart; 0 for never.",
+    },
+    Key {
+        name: "answer_within",
+        kind: Kind::Span { default: plan::ANSWER_WITHIN, min: MINUTE, max: ANSWER_WITHIN_MAX },
+        meaning: "A deployment that waits for the verdict is answered after so long, whatever is known; one of GitHub's \
+                  after 29d unless another length than the default is set here.",
+    },
+    Key {
+        name: "on_deadline",
+        kind: Kind::Word { default: "fail", words: &["fail", "pass"] },
+        meaning: "The answer to a deployment for which there was no verdict in time: fail stops it and goes back; \
+                  pass lets it go on, unless harm was found or nobody watched.",
+    },
+    Key {
+        name: "verdict_metric",
+        kind: Kind::Name,
+        meaning: "Each tick publishes the metric Harmful (1 once harm was found, else 0) in the namespace canary-gate \
+                  under this name as the dimension Gate, for an alarm that a deployment watches. Nothing if absent.",
     },
     Key {
         name: "checks",

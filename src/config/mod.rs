@@ -6,9 +6,11 @@
 
 mod amounts;
 mod arn;
+mod callers;
 mod checks;
 mod classes_check;
 mod distributions;
+mod github;
 mod keys;
 mod kind;
 mod metric;
@@ -24,12 +26,17 @@ mod values;
 mod walk;
 mod watch;
 
-pub use plan::parse_plan_value;
+pub use callers::{KnownCaller, Secret};
+pub use github::{AppKey, GithubApi, GithubApp, GithubRun, WebhookSecret};
+pub use plan::{guard_plan, parse_plan_value};
 pub use problem::{PlanErrors, Problem};
 pub use schema::{ReferenceRow, plan_reference_rows, plan_schema};
 pub use settings::{Clock, KNOWN_SETTINGS, Settings, SettingsErrors};
 pub use text::{PLAN_BYTES_MAX, parse_plan};
 
+pub(crate) use callers::from_hex;
+#[cfg(all(test, feature = "github"))]
+pub(crate) use github::webhook_secret;
 pub(crate) use problem::{SHOWN_PROBLEMS, on_one_line, unknown_key_rule, write_problems};
 pub(crate) use size::SizeLimits;
 pub(crate) use values::{is_name as is_rollout_name, name as rollout_name};

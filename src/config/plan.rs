@@ -53,6 +53,53 @@ pub fn parse_plan_value(value: &Value, scope: Scope) -> Result<CheckedPlan, Plan
     }
 }
 
+/// The plan by which a deployment of another system is observed: as it was written, with targets that were found
+/// where it names none, and never writing weights. Without targets it is only checked.
+///
+/// # Errors
+/// Every problem, with key, value and rule.
+pub fn guard_plan(
+    written: &Value,
+    targets: Option<&Targets>,
+    rollout: &str,
+) -> Result<CheckedPlan, PlanErrors> {
+    let Value::Object(map) = written else { return parse_plan_value(written, Scope::Rollout) };
+    let mut map = map.clone();
+    let mut named = |key: &str, value: &str| {
+        map.entry(key).or_insert_with(|| Value::String(value.to_owned()));
+    };
+    named("mode", "observe");
+    named("rollout", rollout);
+    let stand_in = Targets {
+        listener_rule: STAND_IN.replace("%", "listener-rule/app/any/1/2/3"),
+        stable: STAND_IN.replace("%", "targetgroup/stable/1"),
+        canary: STAND_IN.replace("%", "targetgroup/canary/2"),
+    };
+    let all_absent = ["listener_rule", "stable", "canary"]
+        .iter()
+        .all(|key| !written.as_object().is_some_and(|w| w.contains_key(*key)));
+    let function = targets.filter(|targets| all_absent && targets.function().is_some());
+    if all_absent {
+        // What is no load balancer's has no ARNs that could be checked.
+        let targets = targets.filter(|_| function.is_none()).unwrap_or(&stand_in);
+        named("listener_rule", &targets.listener_rule);
+        named("stable", &targets.stable);
+        named("canary", &targets.canary);
+    }
+    let mut checked = parse_plan_value(&Value::Object(map), Scope::Rollout)?;
+    if checked.plan.mode == crate::rollout::plan::Mode::Drive {
+        let rule = "must be observe: the deployment writes the weights itself".to_owned();
+        return Err(PlanErrors(vec![Problem::of_text("mode", "drive", rule)]));
+    }
+    rollout.clone_into(&mut checked.plan.rollout);
+    if let Some(function) = function {
+        checked.plan.targets = function.clone();
+    }
+    Ok(checked)
+}
+
+const STAND_IN: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:%";
+
 /// Reads all keys, whatever is wrong with some of them. The answer counts only if no problem was noted.
 fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
     let (targets, canary_name) = targets(&mut walk, scope);
@@ -69,6 +116,9 @@ fn read(mut walk: Walk<'_, '_>, scope: Scope) -> Option<Plan> {
         alarms: watch::alarms(&mut walk),
         rollback_window: walk.span("rollback_window"),
         remind_every: walk.span("remind_every"),
+        answer_within: walk.span("answer_within"),
+        on_deadline: walk.word("on_deadline"),
+        verdict_metric: walk.name("verdict_metric"),
         rules: Rules {
             decide_within: walk.span("decide_within"),
             burn_in: walk.span("burn_in"),

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::arn::{Arn, ArnKind};
+use super::callers::{KnownCaller, callers};
+use super::github::{GithubApi, GithubApp, app_id, app_key, webhook_secret};
 use super::problem::{Problem, must, unknown_key_rule, write_problems};
 use crate::units::Span;
 
@@ -15,12 +17,35 @@ const WATERMARK: &str = "CANARY_GATE_WATERMARK";
 const CLOCK: &str = "CANARY_GATE_CLOCK";
 const LOG: &str = "CANARY_GATE_LOG";
 const KEEP_LOG: &str = "CANARY_GATE_KEEP_LOG";
+/// Holds secrets: what is written there is never quoted.
+const CALLERS: &str = "CANARY_GATE_CALLERS";
+const GITHUB_APP_ID: &str = "CANARY_GATE_GITHUB_APP_ID";
+/// Holds a secret.
+const GITHUB_PRIVATE_KEY: &str = "CANARY_GATE_GITHUB_PRIVATE_KEY";
+/// Holds a secret.
+const GITHUB_WEBHOOK_SECRET: &str = "CANARY_GATE_GITHUB_WEBHOOK_SECRET";
+const GITHUB_API: &str = "CANARY_GATE_GITHUB_API";
 /// The AWS SDK's own variable; set, it says that the world is a rehearsal.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 const PREFIX: &str = "CANARY_GATE_";
 
 /// Every setting there is.
-pub const KNOWN_SETTINGS: [&str; 6] = [TABLE, TOPIC_ARN, WATERMARK, CLOCK, LOG, KEEP_LOG];
+pub const KNOWN_SETTINGS: [&str; 11] = [
+    TABLE,
+    TOPIC_ARN,
+    WATERMARK,
+    CLOCK,
+    LOG,
+    KEEP_LOG,
+    CALLERS,
+    GITHUB_APP_ID,
+    GITHUB_PRIVATE_KEY,
+    GITHUB_WEBHOOK_SECRET,
+    GITHUB_API,
+];
+
+/// What a misspelt setting was meant to be may be a secret: of names with these words nothing is quoted.
+const SECRET_WORDS: [&str; 4] = ["CALLER", "GITHUB", "SECRET", "PRIVATE"];
 
 /// Two minutes: CloudWatch's load balancer metrics are complete by then (see the README).
 const WATERMARK_DEFAULT: Span = Span::from_minutes(2);
@@ -56,6 +81,10 @@ pub struct Settings {
     pub log: String,
     /// How long an entry of the decision log is kept.
     pub keep_log: Span,
+    /// Who may call over HTTP without a signature of AWS.
+    pub callers: Vec<KnownCaller>,
+    /// The GitHub App whose deployments wait for verdicts.
+    pub github: Option<GithubApp>,
 }
 
 /// All that is wrong with the settings; at least one problem.
@@ -94,13 +123,19 @@ impl Settings {
         for key in vars.keys().filter(unknown) {
             let (rule, near) = unknown_key_rule(key, &KNOWN_SETTINGS);
             meant.extend(near);
-            problems.push(Problem::of_text(key, &vars[key], rule.replace("key", "setting")));
+            let secret = [Some(key.as_str()), near].into_iter().flatten().any(may_be_secret);
+            let value = if secret { "" } else { vars[key].as_str() };
+            problems.push(Problem::of_text(key, value, rule.replace("key", "setting")));
         }
         // A misspelt setting is one mistake, not a misspelt one and a missing one.
         problems
             .extend(found.into_iter().filter(|p| !p.value.is_empty() || !meant.contains(&p.key.as_str())));
         if problems.is_empty() { Ok(settings) } else { Err(SettingsErrors(problems)) }
     }
+}
+
+fn may_be_secret(key: &str) -> bool {
+    SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
 /// Reads every setting, whatever is wrong with some of them.
@@ -114,6 +149,8 @@ fn read(lookup: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<Problem>) {
         clock: reader.optional(CLOCK, Clock::Wall, |text| clock(text, rehearsal)),
         log: reader.optional(LOG, LOG_DEFAULT.to_owned(), level_filter),
         keep_log: reader.optional(KEEP_LOG, KEEP_LOG_DEFAULT, |text| span(text, KEEP_LOG_BOUNDS)),
+        callers: reader.callers(),
+        github: reader.github(),
     };
     (settings, reader.problems)
 }
@@ -134,6 +171,35 @@ impl Reader<'_> {
             self.problems.push(Problem::of_text(key, &text, rule));
             default
         })
+    }
+
+    fn callers(&mut self) -> Vec<KnownCaller> {
+        let Some(text) = self.get(CALLERS) else { return Vec::new() };
+        callers(&text).unwrap_or_else(|rules| {
+            self.problems.extend(rules.into_iter().map(|rule| Problem::of_text(CALLERS, "", rule)));
+            Vec::new()
+        })
+    }
+
+    /// All of an App, or none.
+    fn github(&mut self) -> Option<GithubApp> {
+        let needed = [GITHUB_APP_ID, GITHUB_PRIVATE_KEY, GITHUB_WEBHOOK_SECRET];
+        if needed.iter().chain(&[GITHUB_API]).all(|key| self.get(key).is_none()) {
+            return None;
+        }
+        let api = self.optional(GITHUB_API, GithubApi::default(), GithubApi::parse);
+        let id = self.of_github(GITHUB_APP_ID, app_id);
+        let key = self.of_github(GITHUB_PRIVATE_KEY, app_key);
+        let webhook_secret = self.of_github(GITHUB_WEBHOOK_SECRET, webhook_secret);
+        Some(GithubApp { id: id?, key: key?, webhook_secret: webhook_secret?, api })
+    }
+
+    /// What an App needs, never quoted.
+    fn of_github<T>(&mut self, key: &str, read: fn(&str) -> Result<T, String>) -> Option<T> {
+        let missing =
+            || "is missing: a GitHub App needs its id, its private key and its webhook's secret".to_owned();
+        let read = self.get(key).ok_or_else(missing).and_then(|text| read(&text));
+        read.map_err(|rule| self.problems.push(Problem::of_text(key, "", rule))).ok()
     }
 
     fn required(&mut self, key: &str, read: fn(&str) -> Result<String, String>) -> String {
@@ -208,6 +274,8 @@ mod tests {
             clock: Clock::Wall,
             log: "info".to_owned(),
             keep_log: Span::from_minutes(90 * 24 * 60),
+            callers: Vec::new(),
+            github: None,
         };
         assert_eq!(settings, expected);
         let lookup = |key: &str| {
@@ -228,12 +296,16 @@ mod tests {
             (LOG, "loud"),
             (KEEP_LOG, "90"),
             ("CANARY_GATE_KEEP_LOGS", "90d"),
+            (CALLERS, "ci:act"),
         ]);
         let errors = errors.unwrap_err();
         let keys: Vec<&str> = errors.0.iter().map(|problem| problem.key.as_str()).collect();
-        assert_eq!(keys, ["CANARY_GATE_KEEP_LOGS", TABLE, TOPIC_ARN, WATERMARK, CLOCK, LOG, KEEP_LOG]);
+        assert_eq!(
+            keys,
+            ["CANARY_GATE_KEEP_LOGS", TABLE, TOPIC_ARN, WATERMARK, CLOCK, LOG, KEEP_LOG, CALLERS]
+        );
         let text = errors.to_string();
-        assert!(text.starts_with("7 problems in the environment:\n"));
+        assert!(text.starts_with("8 problems in the environment:\n"));
         assert!(text.contains("did you mean CANARY_GATE_KEEP_LOG?"));
     }
 
@@ -241,6 +313,73 @@ mod tests {
     fn a_misspelt_setting_is_one_problem() {
         let errors = read_vars(&[("CANARY_GATE_TABEL", "canary-gate"), (TOPIC_ARN, TOPIC)]).unwrap_err();
         assert_eq!(errors.0.len(), 1, "{errors}");
+    }
+
+    #[test]
+    fn callers_are_read_and_their_secrets_never_printed() {
+        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let entry = format!("flagger:ask:sha256={hash}");
+        let base = [(TABLE, "canary-gate"), (TOPIC_ARN, TOPIC)];
+        let settings = read_vars(&[base.as_slice(), &[(CALLERS, entry.as_str())]].concat()).unwrap();
+        assert_eq!(settings.callers[0].name, "flagger");
+        assert!(!format!("{settings:?}").contains("9f86") && !format!("{settings:?}").contains("159"));
+        let wrong = entry.replace("ask", "9f86");
+        for key in [CALLERS, "CANARY_GATE_CALLER", "CANARY_GATE_CALERS", "CANARY_GATE_HTTP_CALLERS_LIST"] {
+            let errors = read_vars(&[base.as_slice(), &[(key, wrong.as_str())]].concat()).unwrap_err();
+            let told = format!("{errors} {errors:?}");
+            assert!(told.contains(key) && !told.contains("9f86"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_github_app_is_configured_as_a_whole_or_not_at_all() {
+        let base = [(TABLE, "canary-gate"), (TOPIC_ARN, TOPIC)];
+        let key = "-----BEGIN RSA PRIVATE KEY-----\\nMIICS3cr\\n-----END RSA PRIVATE KEY-----\\n";
+        let whole = [
+            (GITHUB_APP_ID, "1234567"),
+            (GITHUB_PRIVATE_KEY, key),
+            (GITHUB_WEBHOOK_SECRET, "It's a Secret to Everybody"),
+        ];
+        let settings = read_vars(&[&base[..], &whole[..]].concat()).unwrap();
+        let app = settings.github.as_ref().unwrap();
+        assert_eq!((app.id.as_str(), app.api.as_str()), ("1234567", "https://api.github.com/"));
+        let told = format!("{settings:?}");
+        assert!(!told.contains("Everybody") && !told.contains("S3cr") && !told.contains("MII"), "{told}");
+        for left_out in 0..3 {
+            let mut some = whole.to_vec();
+            let (missing, _) = some.remove(left_out);
+            let errors = read_vars(&[&base[..], &some].concat()).unwrap_err();
+            let keys: Vec<&str> = errors.0.iter().map(|problem| problem.key.as_str()).collect();
+            assert_eq!(keys, [missing]);
+        }
+        let api = (GITHUB_API, "https://github.example/api/v3");
+        assert_eq!(read_vars(&[&base[..], &[api]].concat()).unwrap_err().0.len(), 3);
+        let settings = read_vars(&[&base[..], &whole[..], &[api]].concat()).unwrap();
+        assert_eq!(settings.github.unwrap().api.as_str(), "https://github.example/api/v3/");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_github_app_is_told_without_its_secrets() {
+        let base = [(TABLE, "canary-gate"), (TOPIC_ARN, TOPIC)];
+        let wrong = [
+            (GITHUB_APP_ID, "S3cret app"),
+            (GITHUB_PRIVATE_KEY, "-----BEGIN PRIVATE KEY-----\nS3cret"),
+            (GITHUB_WEBHOOK_SECRET, "S3cret"),
+            (GITHUB_API, "http://api.github.com/"),
+        ];
+        let errors = read_vars(&[&base[..], &wrong[..]].concat()).unwrap_err();
+        let told = format!("{errors} {errors:?}");
+        assert!(errors.0.len() == 4 && !told.contains("S3cret") && told.contains("must be https"), "{told}");
+        for key in [
+            "CANARY_GATE_GITHUB_KEY",
+            "CANARY_GATE_GITHB_PRIVATE_KEY",
+            "CANARY_GATE_WEBHOOK_SECRET",
+            "CANARY_GATE_GIT_HUB_WEBHOK_SECRT",
+        ] {
+            let errors = read_vars(&[&base[..], &[(key, "S3cret")]].concat()).unwrap_err();
+            let told = format!("{errors} {errors:?}");
+            assert!(told.contains(key) && !told.contains("S3cret"), "{told}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{By, EventError, Fault, WORDS_MAX};
 use crate::config::{
-    CheckedPlan, Problem, SHOWN_PROBLEMS, Scope, parse_plan, parse_plan_value, rollout_name, unknown_key_rule,
+    CheckedPlan, Problem, SHOWN_PROBLEMS, Scope, guard_plan, parse_plan, parse_plan_value, rollout_name,
+    unknown_key_rule,
 };
 use crate::rollout::command::Resume;
 
@@ -64,6 +65,20 @@ impl<'a> Fields<'a> {
         read(value).map_err(|rule| self.problems.push(Problem::new(key, value, rule))).ok()
     }
 
+    /// A text that must be there.
+    pub(super) fn text(&mut self, key: &str, longest: usize) -> Option<String> {
+        let rule = format!("must be a text of 1 to {longest} characters");
+        self.need(key, &rule);
+        self.read(key, |value| {
+            let text = value.as_str().filter(|text| (1..=longest).contains(&text.chars().count()));
+            text.map(str::to_owned).ok_or(rule)
+        })
+    }
+
+    pub(super) fn add(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     pub(super) fn time(&mut self, key: &str) -> Option<Timestamp> {
         let rule = "must be an RFC 3339 time such as 2026-03-01T10:00:00Z";
         self.read(key, |value| {
@@ -114,6 +129,33 @@ impl<'a> Fields<'a> {
             _ => Err("must be \"adopt\" (the weights as they are now) or \"restore\" (the rollout's own)"
                 .to_owned()),
         })
+    }
+
+    /// To what deployments belong: `codedeploy:APPLICATION/GROUP` or `ecs:CLUSTER/SERVICE`.
+    pub(super) fn deployments_of(&mut self) -> Option<String> {
+        let rule = "must be codedeploy:APPLICATION/DEPLOYMENT-GROUP or ecs:CLUSTER/SERVICE";
+        self.need("of", rule);
+        self.read("of", |value| {
+            let text = value.as_str().filter(|text| text.len() <= 400);
+            let (_, rest) = text
+                .and_then(|text| text.split_once(':'))
+                .filter(|(kind, _)| ["codedeploy", "ecs"].contains(kind))
+                .ok_or_else(|| rule.to_owned())?;
+            let two = rest.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+            if two { Ok(text.unwrap_or_default().to_owned()) } else { Err(rule.to_owned()) }
+        })
+    }
+
+    /// The plan by which deployments are judged; its targets may be left out.
+    pub(super) fn guard_plan(&mut self) -> Option<Value> {
+        let value = self.get("plan").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        match guard_plan(&value, None, "deployment") {
+            Ok(_) => Some(value),
+            Err(errors) => {
+                self.plan_problems.extend(errors.0.into_iter().map(inside_plan));
+                None
+            }
+        }
     }
 
     pub(super) fn plan(&mut self) -> Option<CheckedPlan> {

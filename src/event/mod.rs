@@ -5,15 +5,20 @@
 
 mod alarm;
 mod fields;
+mod hooks;
+mod http;
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::config::{CheckedPlan, Problem, SizeLimits, write_problems};
+use crate::config::{CheckedPlan, Problem, SizeLimits, on_one_line, write_problems};
 use crate::rollout::command::Order;
 use fields::Fields;
+
+pub use hooks::{CodeDeployHook, EcsHook, EcsPaused};
+pub use http::{BODY_MAX, HEADERS_MAX, HttpRequest, TARGET_MAX};
 
 /// The longest actor or reason, in characters: they go into records, logs and pages.
 const WORDS_MAX: usize = 200;
@@ -30,6 +35,14 @@ pub enum Invocation {
     Command(Command),
     /// A CloudWatch alarm changed its state.
     Alarm(Alarm),
+    /// CodeDeploy asks whether a deployment may go on.
+    CodeDeployHook(CodeDeployHook),
+    /// ECS asks the same.
+    EcsHook(EcsHook),
+    /// A deployment of ECS waits without asking anybody.
+    EcsPaused(EcsPaused),
+    /// A request came by the function's URL.
+    Http(HttpRequest),
 }
 
 /// A CloudWatch alarm that changed its state, by whichever way it came.
@@ -108,6 +121,24 @@ pub enum Verb {
         /// Who asks.
         by: By,
     },
+    /// Say how the deployments of an application or service are judged.
+    Guard {
+        /// `codedeploy:APPLICATION/GROUP` or `ecs:CLUSTER/SERVICE`.
+        of: String,
+        /// The plan as it was written.
+        plan: serde_json::Value,
+        /// Who asks.
+        by: By,
+    },
+    /// Judge them by the defaults again.
+    Unguard {
+        /// As of [`Verb::Guard`].
+        of: String,
+        /// Who asks.
+        by: By,
+    },
+    /// How deployments are judged.
+    Guards,
     /// Change the course of a rollout.
     Order {
         /// Which.
@@ -120,6 +151,21 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Notes that somebody asks for whomever it names: `ci for ana`.
+    fn asked_by(&mut self, caller: &str) {
+        match self {
+            Self::Start { by, .. }
+            | Self::Freeze { by }
+            | Self::Thaw { by }
+            | Self::Guard { by, .. }
+            | Self::Unguard { by, .. }
+            | Self::Order { by, .. } => {
+                by.actor = format!("{} for {}", on_one_line(caller, WORDS_MAX), by.actor);
+            }
+            Self::Status { .. } | Self::List | Self::History { .. } | Self::Guards => {}
+        }
+    }
+
     /// The word for it in events, logs and messages.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -130,6 +176,9 @@ impl Verb {
             Self::History { .. } => "history",
             Self::Freeze { .. } => "freeze",
             Self::Thaw { .. } => "thaw",
+            Self::Guard { .. } => "guard",
+            Self::Unguard { .. } => "unguard",
+            Self::Guards => "guards",
             Self::Order { order, .. } => order.name(),
         }
     }
@@ -138,6 +187,8 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Unreadable,
+    /// An HTTP request that can't be read, with the status to answer.
+    Http(u16),
     Command,
     Plan,
 }
@@ -155,7 +206,7 @@ impl EventError {
     #[must_use]
     pub fn error_type(&self) -> &'static str {
         match self.fault {
-            Fault::Unreadable => "UnreadableEvent",
+            Fault::Unreadable | Fault::Http(_) => "UnreadableEvent",
             Fault::Command => "InvalidCommand",
             Fault::Plan => "InvalidPlan",
         }
@@ -165,6 +216,15 @@ impl EventError {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// The status to answer if the event is an HTTP request: those get an answer, whatever is wrong with them.
+    #[must_use]
+    pub fn http_status(&self) -> Option<u16> {
+        match self.fault {
+            Fault::Http(status) => Some(status),
+            _ => None,
+        }
     }
 
     fn unreadable(problem: Problem) -> Self {
@@ -178,6 +238,7 @@ impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match self.fault {
             Fault::Unreadable => "in the event",
+            Fault::Http(_) => "in the request",
             Fault::Command => "in the command",
             Fault::Plan => "in the plan",
         };
@@ -186,6 +247,12 @@ impl fmt::Display for EventError {
 }
 
 impl Invocation {
+    /// Whether the event is an HTTP request, which wants an answer even if it can't be handled.
+    #[must_use]
+    pub fn is_http(event: &Value) -> bool {
+        event.as_object().is_some_and(|map| !map.contains_key("kind") && http::is_http(map))
+    }
+
     /// Reads an event.
     ///
     /// # Errors
@@ -195,6 +262,10 @@ impl Invocation {
             let rule = "is no event: an event is a JSON object";
             return Err(EventError::unreadable(Problem::new("", event, rule)));
         };
+        // With limits of its own: whoever sent it wants an answer.
+        if Self::is_http(event) {
+            return http::read(map).map(Self::Http);
+        }
         if let Some(rule) = EVENT_LIMITS.broken_by(event) {
             let rule = format!("the event {rule}: no more is read");
             return Err(EventError::unreadable(Problem::of_text("", "", rule)));
@@ -206,6 +277,9 @@ impl Invocation {
                 Err(EventError::unreadable(Problem::new("kind", kind, "must be \"tick\" or \"command\"")))
             }
             None if is_rule_event(map) => rule_tick(map).map(Self::Tick),
+            None if hooks::is_code_deploy(map) => hooks::code_deploy(map).map(Self::CodeDeployHook),
+            None if hooks::is_ecs(map) => hooks::ecs(map).map(Self::EcsHook),
+            None if hooks::is_ecs_change(map) => hooks::ecs_change(map).map(Self::EcsPaused),
             None if alarm::is_alarm(map) => alarm::read(map).map(Self::Alarm),
             None => Err(EventError::unreadable(foreign(map))),
         }
@@ -237,9 +311,7 @@ fn is_rule_event(map: &Map<String, Value>) -> bool {
 fn foreign(map: &Map<String, Value>) -> Problem {
     let has = |key: &str| map.contains_key(key);
     let seen = match () {
-        () if has("LifecycleEventHookExecutionId") => "a CodeDeploy lifecycle hook",
-        () if has("lifecycleStage") => "an ECS lifecycle hook",
-        () if has("requestContext") || has("httpMethod") => "an HTTP request",
+        () if has("requestContext") || has("httpMethod") => "an HTTP request other than a function URL's",
         () if has("Records") => "a batch of messages other than SNS's",
         () if has("detail-type") => "an EventBridge event other than a schedule's or an alarm's",
         () => {
@@ -251,7 +323,7 @@ fn foreign(map: &Map<String, Value>) -> Problem {
 }
 
 /// Each command with the keys of its own.
-const COMMANDS: [(&str, &[&str]); 10] = [
+const COMMANDS: [(&str, &[&str]); 13] = [
     ("start", &["plan"]),
     ("status", &["rollout"]),
     ("list", &[]),
@@ -262,6 +334,9 @@ const COMMANDS: [(&str, &[&str]); 10] = [
     ("history", &["rollout", "limit"]),
     ("freeze", &[]),
     ("thaw", &[]),
+    ("guard", &["of", "plan"]),
+    ("unguard", &["of"]),
+    ("guards", &[]),
 ];
 
 /// Keys of every command. Those that change nothing may name an actor and a reason and need not.
@@ -284,6 +359,54 @@ fn command(map: &Map<String, Value>) -> Result<Command, EventError> {
     fields.done(Fault::Command, verb)
 }
 
+/// Keys that no body of an HTTP request may have: the path says the rest, and rehearsals don't go over HTTP.
+const NOT_IN_BODIES: [&str; 5] = ["kind", "command", "rollout", "limit", "at"];
+
+/// A command that came over HTTP: `said` is what path and query say, and `body` has the rest. Who asks is
+/// `caller`, for whomever the body names.
+///
+/// # Errors
+/// Every problem, as for a command by event.
+pub(crate) fn http_command(
+    word: &str,
+    said: &[(&str, Value)],
+    body: &Value,
+    caller: &str,
+) -> Result<Command, EventError> {
+    let wrong = |problems: Vec<Problem>| EventError { fault: Fault::Command, problems };
+    if let Some(rule) = EVENT_LIMITS.broken_by(body) {
+        return Err(wrong(vec![Problem::of_text("", "", format!("the body {rule}: no more is read"))]));
+    }
+    let Value::Object(map) = body else {
+        return Err(wrong(vec![Problem::new("", body, "is no body of a command: it is a JSON object")]));
+    };
+    let mut event = map.clone();
+    event.retain(|_, value| !value.is_null());
+    let taken = NOT_IN_BODIES.iter().filter_map(|key| event.remove(*key).map(|value| (*key, value)));
+    let taken = taken.map(|(key, value)| Problem::new(key, &value, "is not for the body"));
+    let mut problems: Vec<Problem> = taken.collect();
+    let on_behalf = event.contains_key("actor");
+    if !on_behalf {
+        event.insert("actor".to_owned(), on_one_line(caller, WORDS_MAX).into());
+    }
+    event.insert("command".to_owned(), word.into());
+    event.extend(said.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    match command(&event) {
+        Ok(mut read) if problems.is_empty() => {
+            if on_behalf {
+                read.verb.asked_by(caller);
+            }
+            Ok(read)
+        }
+        Ok(_) => Err(wrong(problems)),
+        Err(error) if problems.is_empty() => Err(error),
+        Err(error) => {
+            problems.extend(error.problems);
+            Err(wrong(problems))
+        }
+    }
+}
+
 /// Reads all that a command needs; `None`, with the problems noted, if something is wrong.
 fn verb(name: &str, fields: &mut Fields<'_>) -> Option<Verb> {
     let order = match name {
@@ -296,6 +419,15 @@ fn verb(name: &str, fields: &mut Fields<'_>) -> Option<Verb> {
         "start" => {
             let (plan, by) = (fields.plan(), fields.by());
             return Some(Verb::Start { plan: Box::new(plan?), by: by? });
+        }
+        "guards" => return Some(Verb::Guards),
+        "guard" => {
+            let (of, plan, by) = (fields.deployments_of(), fields.guard_plan(), fields.by());
+            return Some(Verb::Guard { of: of?, plan: plan?, by: by? });
+        }
+        "unguard" => {
+            let (of, by) = (fields.deployments_of(), fields.by());
+            return Some(Verb::Unguard { of: of?, by: by? });
         }
         "freeze" => return fields.by().map(|by| Verb::Freeze { by }),
         "thaw" => return fields.by().map(|by| Verb::Thaw { by }),

@@ -5,7 +5,7 @@ use crate::rollout::command::Resume;
 use serde_json::json;
 
 /// Every file in `events/`, with what it is.
-const EVENTS: [(&str, &str, &str); 22] = [
+const EVENTS: [(&str, &str, &str); 39] = [
     ("abort.json", "abort", include_str!("../../events/abort.json")),
     ("alarm-eventbridge.json", "alarm", include_str!("../../events/alarm-eventbridge.json")),
     (
@@ -22,8 +22,24 @@ const EVENTS: [(&str, &str, &str); 22] = [
     ("alarm-ok-eventbridge.json", "alarm", include_str!("../../events/alarm-ok-eventbridge.json")),
     ("alarm-sns-composite.json", "alarm", include_str!("../../events/alarm-sns-composite.json")),
     ("alarm-sns.json", "alarm", include_str!("../../events/alarm-sns.json")),
+    ("codedeploy-hook.json", "codedeploy hook", include_str!("../../events/codedeploy-hook.json")),
+    ("ecs-hook-asked-again.json", "ecs hook", include_str!("../../events/ecs-hook-asked-again.json")),
+    ("ecs-hook-unwrapped.json", "ecs hook", include_str!("../../events/ecs-hook-unwrapped.json")),
+    ("ecs-hook.json", "ecs hook", include_str!("../../events/ecs-hook.json")),
+    ("ecs-pause-eventbridge.json", "ecs pause", include_str!("../../events/ecs-pause-eventbridge.json")),
     ("freeze.json", "freeze", include_str!("../../events/freeze.json")),
+    ("guard.json", "guard", include_str!("../../events/guard.json")),
+    ("guards.json", "guards", include_str!("../../events/guards.json")),
     ("history.json", "history", include_str!("../../events/history.json")),
+    ("http-abort-signed.json", "http", include_str!("../../events/http-abort-signed.json")),
+    ("http-flagger.json", "http", include_str!("../../events/http-flagger.json")),
+    ("http-freeze-base64.json", "http", include_str!("../../events/http-freeze-base64.json")),
+    ("http-github.json", "http", include_str!("../../events/http-github.json")),
+    ("http-health.json", "http", include_str!("../../events/http-health.json")),
+    ("http-history.json", "http", include_str!("../../events/http-history.json")),
+    ("http-kayenta-basic.json", "http", include_str!("../../events/http-kayenta-basic.json")),
+    ("http-pause-iam.json", "http", include_str!("../../events/http-pause-iam.json")),
+    ("http-verdict.json", "http", include_str!("../../events/http-verdict.json")),
     ("list.json", "list", include_str!("../../events/list.json")),
     ("pause.json", "pause", include_str!("../../events/pause.json")),
     ("promote.json", "promote", include_str!("../../events/promote.json")),
@@ -36,6 +52,7 @@ const EVENTS: [(&str, &str, &str); 22] = [
     ("thaw.json", "thaw", include_str!("../../events/thaw.json")),
     ("tick-eventbridge-rule.json", "tick", include_str!("../../events/tick-eventbridge-rule.json")),
     ("tick-scheduler.json", "tick", include_str!("../../events/tick-scheduler.json")),
+    ("unguard.json", "unguard", include_str!("../../events/unguard.json")),
 ];
 
 fn read(event: &Value) -> Result<Invocation, EventError> {
@@ -62,6 +79,13 @@ fn every_sample_event_is_understood() {
             }
             Invocation::Command(command) => command.verb.name(),
             Invocation::Alarm(_) => "alarm",
+            Invocation::CodeDeployHook(_) => "codedeploy hook",
+            Invocation::EcsHook(_) => "ecs hook",
+            Invocation::EcsPaused(_) => "ecs pause",
+            Invocation::Http(request) => {
+                assert!(request.path.starts_with('/') && request.host.contains("lambda-url"), "{file}");
+                "http"
+            }
         };
         assert_eq!(name, word, "{file}");
     }
@@ -175,6 +199,31 @@ fn commands_that_change_something_need_an_actor_and_a_reason_and_others_do_not()
 }
 
 #[test]
+fn a_command_over_http_has_the_paths_words_and_the_callers_name() {
+    let said = [("rollout", json!("checkout"))];
+    let read = |body: &Value| http_command("pause", &said, body, "ci");
+    let by = |body: &Value| match read(body).unwrap() {
+        Command { verb: Verb::Order { by, .. }, at: None } => by.actor,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(by(&json!({ "reason": "r" })), "ci");
+    assert_eq!(by(&json!({ "reason": "r", "actor": null })), "ci");
+    assert_eq!(by(&json!({ "reason": "r", "actor": "ana" })), "ci for ana");
+    let body = json!({ "rollout": "other", "at": "2026-03-01T10:00:00Z", "actor": 1, "reson": "r" });
+    let error = read(&body).unwrap_err();
+    assert_eq!(error.error_type(), "InvalidCommand");
+    assert_eq!(keys(&error), ["rollout", "at", "reson", "actor", "reason"]);
+    for body in [json!([]), json!("x"), json!(null), json!({ "reason": "r", "kind": "tick" })] {
+        assert_eq!(read(&body).unwrap_err().error_type(), "InvalidCommand", "{body}");
+    }
+    let long = json!({ "reason": "r", "actor": "a".repeat(300) });
+    assert_eq!(keys(&read(&long).unwrap_err()), ["actor"]);
+    assert!(read(&json!({ "reason": "r", "x": "y".repeat(300_000) })).is_err());
+    let error = http_command("start", &[], &json!({ "plan": {}, "reason": "r" }), "ci").unwrap_err();
+    assert_eq!(error.error_type(), "InvalidPlan");
+}
+
+#[test]
 fn a_history_has_between_one_and_two_hundred_entries() {
     for (limit, fine) in
         [(json!(1), true), (json!(200), true), (json!(0), false), (json!(201), false), (json!(2.5), false)]
@@ -185,14 +234,57 @@ fn a_history_has_between_one_and_two_hundred_entries() {
 }
 
 #[test]
+fn hooks_tell_what_they_lack() {
+    for (event, lacks) in [
+        (json!({ "LifecycleEventHookExecutionId": "e" }), "DeploymentId"),
+        (json!({ "DeploymentId": 1, "LifecycleEventHookExecutionId": "e" }), "DeploymentId"),
+        (json!({ "executionId": "e", "lifecycleStage": "POST_SCALE_UP" }), "resourceArn"),
+        (json!({ "lifecycleStage": "POST_SCALE_UP", "resourceArn": "a", "hookDetails": 1 }), "hookDetails"),
+        (json!({ "source": "aws.ecs", "detail-type": "ECS Hook State Change", "detail": {} }), "resources"),
+    ] {
+        let error = read(&event).unwrap_err();
+        assert_eq!((error.error_type(), keys(&error)), ("UnreadableEvent", vec![lacks]), "{error}");
+    }
+}
+
+#[test]
+fn a_hook_of_ecs_says_its_share_and_details_wrapped_or_not() {
+    let hook = |file: &str| match read(&sample(file)).unwrap() {
+        Invocation::EcsHook(hook) => hook,
+        other => panic!("{file}: {other:?}"),
+    };
+    let wrapped = hook("ecs-hook.json");
+    assert_eq!(wrapped.share.map(|share| share.to_string()).as_deref(), Some("5%"));
+    assert_eq!(wrapped.details["plan"], json!({ "bake": "10m" }));
+    let again = hook("ecs-hook-asked-again.json");
+    assert_eq!((again.share, again.details.len()), (None, 2), "most stages tell no weights");
+    let plain = hook("ecs-hook-unwrapped.json");
+    assert_eq!((plain.share, plain.details.len()), (Some(crate::units::Share::ZERO), 0));
+    assert_eq!(plain.deployment, wrapped.deployment);
+}
+
+#[test]
+fn a_pause_of_ecs_is_read_wherever_it_names_the_deployment() {
+    let arn = "arn:aws:ecs:eu-central-1:123456789012:service-deployment/web/shop/aBcD";
+    let service = "arn:aws:ecs:eu-central-1:123456789012:service/web/shop";
+    for (resources, detail) in [
+        (json!([service, arn]), json!({})),
+        (json!([service]), json!({ "eventName": "HOOK_AWAITING_ACTION", "serviceDeploymentArn": arn })),
+    ] {
+        let event = json!({ "source": "aws.ecs", "detail-type": "ECS Hook State Change", "resources": resources,
+            "detail": detail });
+        let paused = EcsPaused { deployment: arn.to_owned() };
+        assert_eq!(read(&event).unwrap(), Invocation::EcsPaused(paused));
+    }
+}
+
+#[test]
 fn what_is_no_event_of_ours_is_named_where_it_is_known() {
     for (event, word) in [
-        (json!({ "DeploymentId": "d-1", "LifecycleEventHookExecutionId": "e" }), "CodeDeploy"),
-        (json!({ "executionId": "e", "lifecycleStage": "POST_SCALE_UP" }), "ECS"),
-        (json!({ "version": "2.0", "rawPath": "/", "requestContext": {} }), "HTTP"),
+        (json!({ "version": "1.0", "httpMethod": "GET", "requestContext": {} }), "HTTP"),
         (json!({ "Records": [] }), "batch of messages"),
         (json!({ "Records": [{ "eventSource": "aws:sqs" }] }), "batch of messages"),
-        (json!({ "source": "aws.ecs", "detail-type": "ECS Hook State Change" }), "EventBridge"),
+        (json!({ "source": "aws.ecs", "detail-type": "ECS Task State Change" }), "EventBridge"),
     ] {
         let error = read(&event).unwrap_err();
         assert_eq!(error.error_type(), "UnreadableEvent");

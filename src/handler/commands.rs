@@ -12,6 +12,7 @@ use crate::config::CheckedPlan;
 use crate::event::{Command, Verb};
 use crate::ports::{Failure, FailureKind, Platform};
 use crate::rollout::command::{Order, Sight, arm_to_check, obey};
+use crate::rollout::gate::Guard;
 use crate::rollout::plan::{Plan, Sticky};
 use crate::rollout::record::{Audit, LogEntry, Record};
 use crate::units::Share;
@@ -43,6 +44,19 @@ pub(super) async fn command<P: Platform>(
             let entries = platform.history(rollout, *limit).await?;
             Ok(json!({ "rollout": rollout, "entries": entries }))
         }
+        Verb::Guard { of, plan, by } => {
+            let guard = Guard { of: of.clone(), plan: plan.clone(), by: audit(by) };
+            platform.set_guard(of, Some(&guard)).await?;
+            tracing::warn!(of, actor = by.actor, reason = by.reason, "deployments guarded");
+            Ok(json!({ "guard": guard }))
+        }
+        Verb::Unguard { of, by } => {
+            let before = platform.guard(of).await?;
+            platform.set_guard(of, None).await?;
+            tracing::warn!(of, actor = by.actor, reason = by.reason, "guard taken away");
+            Ok(json!({ "of": of, "was": before }))
+        }
+        Verb::Guards => Ok(json!({ "guards": platform.guards().await? })),
         Verb::Freeze { by } => freeze(platform, audit(by)).await,
         Verb::Thaw { by } => thaw(platform, audit(by)).await,
         Verb::Order { rollout, order, by } => give_order(platform, rollout, *order, audit(by), now).await,

@@ -2,6 +2,9 @@
 
 mod alarms;
 mod commands;
+mod gates;
+mod hooks;
+mod http;
 pub mod life;
 mod observe;
 pub mod page;
@@ -16,6 +19,8 @@ use crate::config::Clock;
 use crate::event::{EventError, Invocation, Tick};
 use crate::ports::{Failure, Platform};
 use crate::units::{Minute, Span};
+
+pub use http::Doors;
 
 /// A tick that is older than this when it arrives is dropped: the ones after it have done its work, and
 /// what it would write is out of date.
@@ -64,17 +69,46 @@ impl HandlerError {
     }
 }
 
-/// Handles one invocation. `now` is the machine's time, read once.
+/// The answer to an event that was given up, for callers that must have one: HTTP's and ECS's. `None` for other events,
+/// which fail.
+#[must_use]
+pub fn too_slow(event: &Value) -> Option<Value> {
+    http::too_slow(event).or_else(|| hooks::too_slow(event))
+}
+
+/// Handles one invocation of an installation that knows no callers, and that remembers none of them: see
+/// [`handle_at`]. For simulations, which are not called over HTTP.
 ///
 /// # Errors
-/// If the event can't be read, a command is refused, or a tick can't read which rollouts are running.
+/// As those of [`handle_at`].
 pub async fn handle<P: Platform>(
     platform: &P,
     options: &Options,
     event: &Value,
     now: Timestamp,
 ) -> Result<Value, HandlerError> {
-    match Invocation::from_json(event)? {
+    handle_at(platform, options, &Doors::default(), event, now).await
+}
+
+/// Handles one invocation. `now` is the machine's time, read once; `doors` are made once in a process, for they
+/// remember who called how often.
+///
+/// # Errors
+/// If the event can't be read, a command is refused, or a tick can't read which rollouts are running. Not so for
+/// HTTP requests: those always get an answer.
+pub async fn handle_at<P: Platform>(
+    platform: &P,
+    options: &Options,
+    doors: &Doors,
+    event: &Value,
+    now: Timestamp,
+) -> Result<Value, HandlerError> {
+    let invocation = match Invocation::from_json(event) {
+        Err(error) if error.http_status().is_some() => return Ok(http::unreadable(&error)),
+        invocation => invocation?,
+    };
+    match invocation {
+        Invocation::Http(request) => Ok(http::http(platform, doors, &request, now).await),
         Invocation::Tick(tick) => on_tick(platform, options, &tick, now).await,
         Invocation::Command(command) => {
             let now = match (command.at, options.clock) {
@@ -88,6 +122,21 @@ pub async fn handle<P: Platform>(
             let answer = commands::command(platform, &command, now).await;
             tracing::info!(command = command.verb.name(), ok = answer.is_ok(), "command");
             answer
+        }
+        Invocation::CodeDeployHook(hook) => {
+            let answer = hooks::code_deploy(platform, &hook, now).await;
+            tracing::info!(deployment = hook.deployment, ok = answer.is_ok(), "CodeDeploy hook");
+            answer
+        }
+        Invocation::EcsPaused(paused) => {
+            let answer = hooks::ecs_paused(platform, &paused, now).await;
+            tracing::info!(deployment = paused.deployment, ok = answer.is_ok(), "ECS pause");
+            answer
+        }
+        Invocation::EcsHook(hook) => {
+            let answer = hooks::ecs(platform, &hook, now).await;
+            tracing::info!(deployment = hook.deployment, stage = hook.stage, %answer, "ECS hook");
+            Ok(answer)
         }
         Invocation::Alarm(alarm) => {
             let now = match options.clock {

@@ -44,6 +44,10 @@ fn headline(page: &Page) -> &'static str {
         PageKind::GroupTakenOut => "canary's group taken out of the rule",
         PageKind::RaisedAgain => "canary got traffic again after its drain",
         PageKind::NotStarted => "not started, rule is taken",
+        PageKind::GateTimedOut => "no verdict in time, a deployment was answered",
+        PageKind::GateNotTold => "A DEPLOYMENT WAITS and could not be answered",
+        PageKind::NotStopped => "HARMFUL, deployment could NOT be stopped",
+        PageKind::DeploymentStopped => "canary is harmful, deployment stopped",
         PageKind::Promoted => "promoted",
     }
 }
@@ -77,7 +81,8 @@ fn body(record: &Record, page: &Page) -> String {
     }
     line(&mut text, "Done", &done(record, page.kind));
     line(&mut text, "To do", &to_do(record, page));
-    line(&mut text, "Rule", &record.plan.targets.listener_rule);
+    let split = if record.plan.targets.function().is_some() { "Alias" } else { "Rule" };
+    line(&mut text, split, &record.plan.targets.listener_rule);
     line(&mut text, "Stable", &record.plan.targets.stable);
     line(&mut text, "Canary", &record.plan.targets.canary);
     line(&mut text, "Started", &format!("by {}: {}", record.started.actor, record.started.reason));
@@ -160,6 +165,10 @@ fn done(record: &Record, kind: PageKind) -> String {
             "the rule no longer names the canary's group, since clients still reached it at weight zero"
         }
         PageKind::NotStarted => "the rollout has ended before its first shift",
+        PageKind::GateTimedOut => "the deployment was answered as the plan's on_deadline says",
+        PageKind::GateNotTold => "nothing yet: every tick tries again to answer",
+        PageKind::NotStopped => "nothing yet: every tick tries again to stop it",
+        PageKind::DeploymentStopped => "the deployment was told to stop and to go back",
         PageKind::Promoted => "the rollout has ended",
     };
     text.to_owned()
@@ -204,12 +213,6 @@ fn to_do(record: &Record, page: &Page) -> String {
              they are. A burn-in before the next rollout lets canary-gate tell by itself"
         ),
         PageKind::BurntIn => format!("deploy the new version to the canary group, then resume {id}"),
-        PageKind::ObservedHarmful => {
-            format!("take the canary out of the traffic yourself; then abort {id} to end the watch")
-        }
-        PageKind::ObservedHealthy => {
-            format!("raise the share yourself if you want; abort {id} to end the watch")
-        }
         PageKind::NoHealthyTarget => {
             "check the canary's targets and their health checks, and that the rule names its group (weight 0 \
              will do): a group in no rule is not checked"
@@ -228,12 +231,43 @@ fn to_do(record: &Record, page: &Page) -> String {
             .to_owned(),
         PageKind::RaisedAgain => format!("find who changed the rule; {id} was rolled back for a reason"),
         PageKind::NotStarted => "start it again when the other rollout has ended".to_owned(),
+        kind @ (PageKind::ObservedHarmful
+        | PageKind::ObservedHealthy
+        | PageKind::GateTimedOut
+        | PageKind::GateNotTold
+        | PageKind::NotStopped
+        | PageKind::DeploymentStopped) => of_another_hand(kind, id),
         PageKind::Promoted if record.plan.rollback_window.seconds() > 0 => format!(
             "nothing; should it turn out bad, abort {id} takes it back within {}, as long as stable's targets \
              are there",
             record.plan.rollback_window
         ),
         PageKind::Promoted => "nothing".to_owned(),
+    }
+}
+
+/// What to do where the weights are another hand's.
+fn of_another_hand(kind: PageKind, id: &str) -> String {
+    match kind {
+        PageKind::ObservedHarmful => {
+            format!("take the canary out of the traffic yourself; then abort {id} to end the watch")
+        }
+        PageKind::ObservedHealthy => {
+            format!("raise the share yourself if you want; abort {id} to end the watch")
+        }
+        PageKind::GateTimedOut => format!(
+            "look at the evidence ({id}); give it more traffic or more time (answer_within), or say by \
+             on_deadline what is to be answered"
+        ),
+        PageKind::GateNotTold => {
+            "look why the call was refused (permissions, network); the deployment fails by itself when its own \
+             time is over"
+                .to_owned()
+        }
+        PageKind::NotStopped => {
+            "stop the deployment by hand, with a roll-back, and look why the call was refused".to_owned()
+        }
+        _ => "look whether the deployment has gone back, and at the canary's errors".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::page;
+use super::{gates, page};
 use crate::ports::{Failure, FailureKind, Pager, Platform, RecordStore, Split};
 use crate::rollout::effect::{Decision, Effects, Release, Write};
 use crate::rollout::record::{Page, Phase, Record, is_leased};
@@ -30,7 +30,7 @@ pub(super) enum NotStored {
     Store(#[from] Failure),
 }
 
-async fn put<P: RecordStore>(store: &P, record: &Record) -> Result<Record, NotStored> {
+pub(super) async fn put<P: RecordStore>(store: &P, record: &Record) -> Result<Record, NotStored> {
     store.put(record).await.map_err(|failure| match failure.kind {
         FailureKind::Conflict => NotStored::Overtaken,
         _ => NotStored::Store(failure),
@@ -82,7 +82,8 @@ pub(super) async fn perform<P: Platform>(
             }
         }
     };
-    let record = empty_outbox(platform, stored, now, &mut troubles).await;
+    let tended = gates::tend(platform, stored, now, &mut troubles).await;
+    let record = empty_outbox(platform, tended, now, &mut troubles).await;
     Ok(Performed { record, troubles })
 }
 

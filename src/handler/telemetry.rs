@@ -1,7 +1,7 @@
-//! What the function publishes of itself: whether its ticks are carried out.
+//! What the function publishes: whether its ticks are carried out, and verdicts for alarms of others.
 //!
-//! One metric, in CloudWatch's embedded metric format: a line of JSON in the function's log becomes a metric
-//! without a call and without a permission. Lambda's own `Invocations` and `Errors` don't serve, since hooks and
+//! In CloudWatch's embedded metric format: a line of JSON in the function's log becomes a metric without a call and
+//! without a permission. For the proof of life, Lambda's own `Invocations` and `Errors` don't serve, since hooks and
 //! commands count there, too, and a tick that was dropped or could not store a decision is no error.
 
 use jiff::Timestamp;
@@ -14,19 +14,36 @@ pub const METRIC: &str = "TicksCompleted";
 /// The metric's only dimension: two installations in one account must not stand in for each other.
 pub const DIMENSION: &str = "FunctionName";
 
-/// The line to print for an invocation's answer; `None` if it was no tick. `now` is the machine's time.
+/// 1 once harm was found in a rollout whose plan has a `verdict_metric`, else 0.
+pub const VERDICT: &str = "Harmful";
+/// Its only dimension: the plan's `verdict_metric`.
+pub const GATE: &str = "Gate";
+
+/// The lines to print for an invocation's answer; none if it was no tick. `now` is the machine's time.
 #[must_use]
-pub fn line(answer: &Value, function: &str, now: Timestamp) -> Option<String> {
-    let completed = u8::from(is_completed(answer)?);
-    let metric = json!({ "Name": METRIC, "Unit": "Count" });
-    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": [metric] });
-    let mut line = json!({
-        "_aws": { "Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive] },
-        METRIC: completed,
-    });
+pub fn lines(answer: &Value, function: &str, now: Timestamp) -> Vec<String> {
+    let Some(completed) = is_completed(answer) else { return Vec::new() };
     // CloudWatch takes no empty value.
-    line[DIMENSION] = json!(if function.is_empty() { "unknown" } else { function });
-    Some(line.to_string())
+    let function = if function.is_empty() { "unknown" } else { function };
+    let life = line(METRIC, completed, [DIMENSION, function], now);
+    let signals = answer["rollouts"].as_array().into_iter().flatten().filter_map(|rollout| {
+        let signal = rollout.get("signal")?;
+        let harmful = signal.get("harmful")?.as_bool()?;
+        Some(line(VERDICT, harmful, [GATE, signal.get("gate")?.as_str()?], now))
+    });
+    std::iter::once(life).chain(signals).collect()
+}
+
+/// One metric with one dimension, which is a name and a value.
+fn line(metric: &str, value: bool, [dimension, of]: [&str; 2], now: Timestamp) -> String {
+    let described = json!({ "Name": metric, "Unit": "Count" });
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[dimension]], "Metrics": [described] });
+    json!({
+        "_aws": { "Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive] },
+        metric: u8::from(value),
+        dimension: of,
+    })
+    .to_string()
 }
 
 /// Whether a tick did its work: it was not dropped, every record could be read, and the decision about every rollout was stored, by this tick
@@ -54,14 +71,35 @@ mod tests {
     }
 
     fn metric(answer: &Value) -> Option<Value> {
-        line(answer, "gate", now()).map(|line| serde_json::from_str::<Value>(&line).unwrap()[METRIC].clone())
+        let lines = lines(answer, "gate", now());
+        lines.first().map(|line| serde_json::from_str::<Value>(line).unwrap()[METRIC].clone())
     }
 
     #[test]
     fn a_line_keeps_the_rules_of_the_embedded_metric_format() {
-        let text = line(&tick(&["hold"]), "gate", now()).unwrap();
+        let mut tick = tick(&["hold"]);
+        tick["rollouts"][0]["signal"] = json!({ "gate": "pay-prod", "harmful": true });
+        let lines = lines(&tick, "gate", now());
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            keeps_the_rules(&line);
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_published_for_whoever_asked_for_it() {
+        let mut tick = tick(&["hold", "hold", "skipped"]);
+        tick["rollouts"][0]["signal"] = json!({ "gate": "pay-prod", "harmful": true });
+        tick["rollouts"][1]["signal"] = json!({ "gate": "shop-prod", "harmful": false });
+        let lines = lines(&tick, "gate", now());
+        let told: Vec<Value> = lines.iter().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told: Vec<_> = told.iter().map(|line| (&line[GATE], &line[VERDICT])).collect();
+        assert_eq!(told, [(&json!("pay-prod"), &json!(1)), (&json!("shop-prod"), &json!(0))]);
+    }
+
+    fn keeps_the_rules(text: &str) {
         assert!(!text.contains('\n'), "one log event: {text}");
-        let line: Value = serde_json::from_str(&text).unwrap();
+        let line: Value = serde_json::from_str(text).unwrap();
         assert_eq!(line["_aws"]["Timestamp"], json!(1_772_359_207_500_u64), "milliseconds, a whole number");
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
         assert_eq!(directives.len(), 1);
@@ -118,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_function_without_a_name_still_has_a_dimension() {
-        let line: Value = serde_json::from_str(&line(&tick(&[]), "", now()).unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&lines(&tick(&[]), "", now())[0]).unwrap();
         assert_eq!(line[DIMENSION], json!("unknown"));
     }
 }

@@ -3,16 +3,18 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::STALE_TICK;
 use super::observe::{Sight, clear, observe};
 use super::perform::{NotStored, perform};
+use super::{STALE_TICK, hooks};
 use crate::analysis::Conditions;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::Window;
-use crate::ports::{Failure, Platform, Running};
-use crate::rollout::decide::{Clearance, Input, arm_to_check, decide, give_way};
+use crate::ports::{Deployment, Failure, FailureKind, Platform, Running};
+use crate::rollout::decide::{Clearance, Input, arm_to_check, decide, give_way, owner_ended};
 use crate::rollout::effect::{Action, Decision};
+use crate::rollout::plan::Mode;
 use crate::rollout::record::{LogEntry, Phase, Record};
+use crate::rollout::standing::{Answer, Standing};
 use crate::rollout::verify::{self, Aftermath};
 use crate::units::{Minute, Share, Span};
 
@@ -40,6 +42,27 @@ pub struct RolloutReport {
     pub judgement: Option<Judgement>,
     /// What could not be done now.
     pub troubles: Vec<String>,
+    /// What is published for alarms of others, if the plan says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+}
+
+/// A rollout's verdict for an alarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The plan's `verdict_metric`.
+    pub gate: String,
+    /// Harm was found.
+    pub harmful: bool,
+}
+
+impl Signal {
+    fn of(record: &Record, now: Timestamp) -> Option<Self> {
+        let gate = record.plan.verdict_metric.clone()?;
+        // A rollout that just ended was not found harmful.
+        let harmful = record.phase != Phase::Stopped && Standing::of(record, now).answer == Answer::Fail;
+        Some(Self { gate, harmful })
+    }
 }
 
 /// What a tick did.
@@ -79,7 +102,7 @@ pub async fn tick<P: Platform>(
                     Some(holder) if is_untouched(record) => {
                         yielded(platform, record, sight, holder, minute, now).await
                     }
-                    _ => one(platform, record, sight, minute, now).await,
+                    _ => owned(platform, record, sight, minute, now).await,
                 }
             }
         });
@@ -96,11 +119,16 @@ fn is_due(record: &Record, minute: Minute) -> bool {
 }
 
 /// The rollout that has a record's listener rule, if that is another one. Of several that were started at once
-/// it is the one that has shifted already, or else the first.
+/// it is the one that has shifted already, or else the first. Whoever watches a deployment of another system is in the
+/// way of one that writes, and of nobody else who only watches: deployments follow on each other, the one that goes
+/// back on the one that failed.
 fn holder<'a>(record: &Record, running: &'a [Record]) -> Option<&'a str> {
     let order = |record: &Record| (is_untouched(record), record.started.at, record.id().to_owned());
     let rule = &record.plan.targets.listener_rule;
-    let on_rule = running.iter().filter(|other| other.plan.targets.listener_rule == *rule);
+    let both_watch = |other: &Record| record.owner.is_some() && other.plan.mode == Mode::Observe;
+    let on_rule = running.iter().filter(|other| {
+        other.plan.targets.listener_rule == *rule && (other.id() == record.id() || !both_watch(other))
+    });
     let holder = on_rule.filter(|other| !other.phase.is_terminal()).min_by_key(|other| order(other))?;
     (holder.id() != record.id()).then(|| holder.id())
 }
@@ -121,17 +149,54 @@ fn is_untouched(record: &Record) -> bool {
     record.phase == Phase::Waiting && record.intent.is_none()
 }
 
-/// Decides and performs for one rollout.
-async fn one<P: Platform>(
+/// Looks first at the deployment that writes the weights, if it is another system's.
+async fn owned<P: Platform>(
     platform: &P,
     record: &Record,
     sight: Sight<P::Snapshot>,
     tick: Minute,
     now: Timestamp,
 ) -> RolloutReport {
+    let Some(owner) = &record.owner else { return one(platform, record, sight, None, tick, now).await };
+    let (deployment, record) = match platform.deployment(owner).await {
+        Ok(deployment) => {
+            let record = record.clone().seeing_owner(true, deployment.is_going_back, now);
+            (deployment, record)
+        }
+        Err(failure) if failure.kind == FailureKind::NotFound => {
+            let record = record.clone().seeing_owner(false, false, now);
+            let ended = record.has_lost_owner(now).then(|| "not found any more".to_owned());
+            (Deployment { ended, ..Deployment::default() }, record)
+        }
+        Err(failure) => {
+            let mut report = one(platform, record, sight, None, tick, now).await;
+            report.troubles.push(format!("{} not read: {failure}", owner.name()));
+            return report;
+        }
+    };
+    if let Some(how) = &deployment.ended {
+        let decision = owner_ended(&record, &format!("{}: {how}", owner.name()), tick, now);
+        return carry_out(platform, &record, &sight, decision, None, now).await;
+    }
+    let read = sight.split.as_ref().ok().map(|(split, _)| split.share());
+    let share = deployment.share.or(read);
+    let record = hooks::with_pauses(platform, record, &deployment, share, now).await;
+    one(platform, &record, sight, deployment.share, tick, now).await
+}
+
+/// Decides and performs for one rollout. `told` is the share as the deployment's system has it.
+async fn one<P: Platform>(
+    platform: &P,
+    record: &Record,
+    sight: Sight<P::Snapshot>,
+    told: Option<Share>,
+    tick: Minute,
+    now: Timestamp,
+) -> RolloutReport {
     let (conditions, judgement) = sight.judged(record);
     let unread = sight.split.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let share = sight.split.as_ref().map(|(split, _)| split.share()).map_err(|_| unread.as_str());
+    let read = sight.split.as_ref().map(|(split, _)| split.share()).map_err(|_| unread.as_str());
+    let share = told.map_or(read, Ok);
     let mut input = Input { tick, share, judgement: &judgement, clearance: Clearance::default() };
     let cleared =
         clear(platform, record, arm_to_check(record, &input, now), sight.split.as_ref().err()).await;
@@ -189,7 +254,7 @@ async fn carry_out<P: Platform>(
     let snapshot = sight.split.as_ref().ok().map(|(_, snapshot)| snapshot);
     let outcome = perform(platform, record, snapshot, decision, now).await;
     let (conditions, judgement) = judged.unzip();
-    let report = report(record, outcome, action, why, judgement);
+    let report = report(record, outcome, action, why, judgement, now);
     log(platform, record, report, &sight.window, conditions, now).await
 }
 
@@ -216,6 +281,7 @@ fn skipped(record: &Record, minute: Minute) -> RolloutReport {
         share: record.share(),
         judgement: None,
         troubles: Vec::new(),
+        signal: None,
     }
 }
 
@@ -225,6 +291,7 @@ fn report(
     action: Action,
     why: String,
     judgement: Option<Judgement>,
+    now: Timestamp,
 ) -> RolloutReport {
     let (decision, record, troubles) = match outcome {
         Ok(done) => (action.name(), done.record, done.troubles),
@@ -237,6 +304,7 @@ fn report(
         why,
         phase: record.phase,
         share: record.share(),
+        signal: Signal::of(&record, now),
         judgement,
         troubles,
     }

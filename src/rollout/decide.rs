@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::effect::{Action, Decision, Effects, Release, Write};
 use super::plan::{Mode, OnBlind, OnUndecided};
 use super::record::{Audit, Cause, PageKind, Phase, Record, is_leased};
+use super::standing::proven;
 use crate::analysis::verdict::{Judgement, Reason, StepProgress, Verdict};
 use crate::analysis::window::Arm;
 use crate::units::{Minute, Share, Span};
@@ -105,6 +106,10 @@ pub fn decide(record: &Record, input: &Input<'_>, now: Timestamp) -> Decision {
             if next.phase == Phase::Waiting {
                 next = next.into_phase(Phase::Running, &why, now);
             }
+            let goes_on = record.is_judged_as_a_whole() && share > Share::ZERO;
+            if share < Share::FULL && !goes_on {
+                next.proven = None;
+            }
             next.since = now;
             keep(Action::Hold, why, next)
         }
@@ -118,6 +123,17 @@ pub fn give_way(record: &Record, holder: &str, tick: Minute, now: Timestamp) -> 
     let why = format!("{holder} was started on the same listener rule and came first");
     let next = record.ticked(Some(tick), None).paging(PageKind::NotStarted, &why, now);
     keep(Action::Finish, why.clone(), next.into_phase(Phase::Stopped, &why, now))
+}
+
+/// Ends a rollout whose weights were another system's, once that is done with its deployment. Nobody waits there any
+/// more; who waits elsewhere, or in a deployment that is only not found, is told.
+#[must_use]
+pub fn owner_ended(record: &Record, how: &str, tick: Minute, now: Timestamp) -> Decision {
+    let mut next = record.ticked(Some(tick), None);
+    if record.owner_gone.is_none() {
+        next.gates.retain(|gate| gate.told.is_some() || !gate.waiting.is_of(record.owner.as_ref()));
+    }
+    keep(Action::Finish, how.to_owned(), next.into_phase(Phase::Stopped, how, now))
 }
 
 /// The record with what this tick saw, before any decision.
@@ -140,6 +156,18 @@ fn observed(record: &Record, input: &Input<'_>, now: Timestamp) -> Record {
     }
     if !unread(input) && input.judgement.verdict != Verdict::Blind {
         next = next.forgetting(PageKind::Blind);
+    }
+    if record.plan.mode == Mode::Observe && !unread(input) {
+        let stands = input.share.is_ok_and(|share| share.same_as(record.share()));
+        next.proven = proven(record, input.judgement, stands);
+    }
+    // Harm comes before all else, and where another hand has the weights they are still to be known.
+    if let (Mode::Observe, Verdict::Harmful, Ok(share)) =
+        (record.plan.mode, input.judgement.verdict, input.share)
+        && !record.phase.is_terminal()
+        && !share.same_as(record.share())
+    {
+        next = next.with_share(share, now);
     }
     next
 }
@@ -292,7 +320,10 @@ fn advance(record: &Record, judgement: &Judgement, now: Timestamp) -> Move {
 
 /// Whether the judgement is of the step that the rollout stands on. The newest whole minute is some minutes
 /// old: for the first ticks after a shift it still lies on the step before, whose health proves nothing here.
-fn is_of_this_step(record: &Record, judgement: &Judgement) -> bool {
+pub(super) fn is_of_this_step(record: &Record, judgement: &Judgement) -> bool {
+    if record.is_judged_as_a_whole() {
+        return judgement.step.as_ref().is_some_and(|step| step.share > Share::ZERO);
+    }
     let shifted = record.shifts.last().map(|shift| Minute::of(shift.at));
     judgement.step.as_ref().is_some_and(|step| {
         step.share.same_as(record.share()) && shifted.is_some_and(|shifted| step.since >= shifted)

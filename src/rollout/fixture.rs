@@ -5,8 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::calendar::DenyWindows;
 use super::decide::{Clearance, Input, decide};
 use super::effect::{Decision, Effects};
+use super::gate::OnDeadline;
 use super::plan::{
-    Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, STEPS_PERCENT, Sticky, Targets,
+    ANSWER_WITHIN, Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, STEPS_PERCENT, Sticky,
+    Targets,
 };
 use super::record::{Audit, Phase, Record, Shift};
 use crate::analysis::check::Rules;
@@ -45,6 +47,9 @@ pub(super) fn plan() -> Plan {
         alarms: Vec::new(),
         rollback_window: ROLLBACK_WINDOW,
         remind_every: REMIND_EVERY,
+        answer_within: ANSWER_WITHIN,
+        on_deadline: OnDeadline::Fail,
+        verdict_metric: None,
         rules: Rules::default(),
     }
 }

@@ -6,7 +6,9 @@ pub mod decide;
 pub mod effect;
 #[cfg(test)]
 mod fixture;
+pub mod gate;
 pub mod plan;
 pub mod record;
+pub mod standing;
 mod transition;
 pub mod verify;

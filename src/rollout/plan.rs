@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::DenyWindows;
+use super::gate::OnDeadline;
 use crate::analysis::check::Rules;
 use crate::units::{Share, Span};
 
@@ -17,7 +18,13 @@ pub const ROLLBACK_WINDOW: Span = Span::from_minutes(60);
 /// A condition that lasts is paged again after so long.
 pub const REMIND_EVERY: Span = Span::from_minutes(60);
 
+/// A caller that waits is answered after so long, whatever is known: CodeDeploy gives up after an hour.
+pub const ANSWER_WITHIN: Span = Span::from_minutes(55);
+
 /// Where the traffic is split. The ARNs are checked: right service, right resource, one region and account.
+///
+/// Of a Lambda function, whose deployments are only observed, they are no ARNs: `function:NAME:ALIAS` stands for the
+/// rule, and `function:NAME:VERSION` for each group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Targets {
     /// The listener rule whose weights are written (`...:listener-rule/app/...`).
@@ -28,7 +35,39 @@ pub struct Targets {
     pub canary: String,
 }
 
+/// The alias of a Lambda function, between two versions of which a deployment splits the calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionAlias<'a> {
+    /// The function's name.
+    pub function: &'a str,
+    /// The alias.
+    pub alias: &'a str,
+}
+
+/// How the targets of a function begin.
+const FUNCTION: &str = "function:";
+
 impl Targets {
+    /// The two versions of a Lambda function that an alias calls.
+    #[must_use]
+    pub fn of_function(function: &str, alias: &str, stable: &str, canary: &str) -> Self {
+        let named = |part: &str| format!("{FUNCTION}{function}:{part}");
+        Self { listener_rule: named(alias), stable: named(stable), canary: named(canary) }
+    }
+
+    /// The function's alias, if it is no load balancer's rule that splits the traffic.
+    #[must_use]
+    pub fn function(&self) -> Option<FunctionAlias<'_>> {
+        let (function, alias) = self.listener_rule.strip_prefix(FUNCTION)?.split_once(':')?;
+        Some(FunctionAlias { function, alias })
+    }
+
+    /// The version of a function's arm.
+    #[must_use]
+    pub fn version(arm: &str) -> &str {
+        arm.rsplit(':').next().unwrap_or(arm)
+    }
+
     /// CloudWatch's `LoadBalancer` dimension: `app/NAME/ID`.
     #[must_use]
     pub fn load_balancer_dimension(&self) -> String {
@@ -125,8 +164,25 @@ pub struct Plan {
     /// How often on-call is reminded of a condition that lasts; zero for never.
     #[serde(default = "remind_every")]
     pub remind_every: Span,
+    /// A caller that waits for the verdict is answered after so long.
+    #[serde(default = "answer_within")]
+    pub answer_within: Span,
+    /// With what it is answered then.
+    #[serde(default = "on_deadline")]
+    pub on_deadline: OnDeadline,
+    /// Under this name each tick publishes whether harm was found.
+    #[serde(default)]
+    pub verdict_metric: Option<String>,
     /// What the judge goes by.
     pub rules: Rules,
+}
+
+fn answer_within() -> Span {
+    ANSWER_WITHIN
+}
+
+fn on_deadline() -> OnDeadline {
+    OnDeadline::Fail
 }
 
 fn rollback_window() -> Span {

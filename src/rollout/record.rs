@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::gate::{Gate, Owner};
 use super::plan::{Mode, Plan};
 use crate::analysis::threshold::Thresholds;
 use crate::analysis::verdict::Judgement;
@@ -143,6 +144,14 @@ pub enum PageKind {
     RaisedAgain,
     /// Another rollout had the listener rule first.
     NotStarted,
+    /// A caller had to be answered before there was a verdict.
+    GateTimedOut,
+    /// A caller that waits for a verdict could not be told it.
+    GateNotTold,
+    /// The deployment that raises a harmful canary's share could not be stopped.
+    NotStopped,
+    /// The deployment that raised a harmful canary's share was told to go back.
+    DeploymentStopped,
     /// The rollout ended well.
     Promoted,
 }
@@ -286,6 +295,24 @@ pub struct Record {
     /// When the burn-in ended: the new version is in the canary group from this minute on.
     #[serde(default)]
     pub burnt_in: Option<Minute>,
+    /// Callers that wait for the verdict.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
+    /// The deployment that writes the weights, where this rollout only observes.
+    #[serde(default)]
+    pub owner: Option<Owner>,
+    /// When the owner was told to go back.
+    #[serde(default)]
+    pub owner_stopped: Option<Timestamp>,
+    /// Since when the owner is not found.
+    #[serde(default)]
+    pub owner_gone: Option<Timestamp>,
+    /// Callers that were told, newest last: whoever asks again is told nothing else.
+    #[serde(default)]
+    pub told: Vec<Gate>,
+    /// The share at which the canary was last proven healthy; a later step takes it back.
+    #[serde(default)]
+    pub proven: Option<Share>,
     /// What the last tick found.
     pub last: Option<Judgement>,
 }
@@ -317,6 +344,12 @@ impl Record {
             thresholds: Thresholds::new(),
             canary_targets: None,
             burnt_in: None,
+            gates: Vec::new(),
+            owner: None,
+            owner_stopped: None,
+            owner_gone: None,
+            told: Vec::new(),
+            proven: None,
             last: None,
         }
     }
@@ -342,10 +375,10 @@ impl Record {
             && age < self.plan.rollback_window.signed()
     }
 
-    /// It has ended and all pages of it are sent: another rollout may have its name.
+    /// It has ended, all pages of it are sent and everybody who waited was told: another rollout may have its name.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.phase.is_terminal() && self.outbox.is_empty()
+        self.phase.is_terminal() && self.outbox.is_empty() && self.gates.is_empty()
     }
 
     /// The canary has had a share, so that there is something to compare.
@@ -365,7 +398,20 @@ impl Record {
             thresholds: if self.has_compared() { settled } else { Thresholds::new() },
             burn_in: self.burnt_in.map_or(BurnIn::Open, BurnIn::Ended),
             canary_targets: self.canary_targets.map(u64::from),
+            whole_shift: self.is_judged_as_a_whole(),
         }
+    }
+
+    /// `CodeDeploy` shifts in increments, between which it asks nobody: what counts is the whole of it.
+    #[must_use]
+    pub fn is_judged_as_a_whole(&self) -> bool {
+        matches!(self.owner, Some(Owner::CodeDeploy { .. }))
+    }
+
+    /// The canary had traffic and has none any more, without a drain of ours: what is known is of an earlier version.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.plan.mode == Mode::Observe && self.has_compared() && self.share() == Share::ZERO
     }
 
     /// The share that should stand now.

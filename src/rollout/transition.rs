@@ -36,6 +36,10 @@ impl PageKind {
             Self::GroupTakenOut => "group_taken_out",
             Self::RaisedAgain => "raised_again",
             Self::NotStarted => "not_started",
+            Self::GateTimedOut => "gate_timed_out",
+            Self::GateNotTold => "gate_not_told",
+            Self::NotStopped => "not_stopped",
+            Self::DeploymentStopped => "deployment_stopped",
             Self::Promoted => "promoted",
         }
     }
@@ -49,6 +53,9 @@ impl PageKind {
             | Self::DrainBlocked
             | Self::StillServed
             | Self::RaisedAgain
+            | Self::GateNotTold
+            | Self::NotStopped
+            | Self::DeploymentStopped
             | Self::ObservedHarmful => Severity::Critical,
             Self::ShiftFailed
             | Self::Frozen
@@ -60,6 +67,7 @@ impl PageKind {
             | Self::NoHealthyTarget
             | Self::NotVerified
             | Self::GroupTakenOut
+            | Self::GateTimedOut
             | Self::NotStarted => Severity::Warning,
             Self::Promoted | Self::ObservedHealthy => Severity::Info,
         }

@@ -1,6 +1,6 @@
 //! The ports, served from memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -9,14 +9,16 @@ use jiff::Timestamp;
 
 use super::alb::{Flow, Rule};
 use super::cloudwatch::{CloudWatch, Counts, Publication};
+use super::deployments::{self, SimDeployment};
 use super::faults::{Call, Fate, Fault, Flaw, Journal, Operation, failure};
 use crate::analysis::check::DistributionCheck;
 use crate::analysis::window::Row;
 use crate::ports::{
-    Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore, Running,
-    Series, Split, TrafficRouter,
+    Deployment, Deployments, Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager,
+    RecordStore, Running, Series, Split, TrafficRouter,
 };
 use crate::rollout::effect::Write;
+use crate::rollout::gate::{Guard, Owner, Told, Waiting};
 use crate::rollout::plan::Targets;
 use crate::rollout::record::{Audit, LogEntry, Record};
 use crate::units::{Minute, Share};
@@ -45,6 +47,9 @@ struct State {
     index_is_late: bool,
     /// What the store says of records that can't be read.
     unreadable: Vec<String>,
+    guards: BTreeMap<String, Guard>,
+    taken: BTreeSet<String>,
+    deployments: BTreeMap<String, SimDeployment>,
     log: Vec<LogEntry>,
     messages: Vec<Message>,
     journal: Journal,
@@ -56,6 +61,11 @@ impl State {
     fn rule(&self, listener_rule: &str, operation: Operation) -> Result<&Rule, Failure> {
         let found = self.rules.get(listener_rule);
         found.ok_or_else(|| failure(operation, FailureKind::NotFound, format!("no rule {listener_rule}")))
+    }
+
+    fn deployment(&mut self, owner: &Owner, operation: Operation) -> Result<&mut SimDeployment, Failure> {
+        let found = self.deployments.get_mut(deployments::id(owner));
+        found.ok_or_else(|| failure(operation, FailureKind::NotFound, format!("no {}", owner.name())))
     }
 
     fn read_minutes(&self, request: &MetricRequest, fate: Fate) -> MetricRead {
@@ -99,7 +109,8 @@ impl State {
     }
 
     fn add(&mut self, record: &Record) -> Result<Record, Failure> {
-        if self.records.get(record.id()).is_some_and(|stored| !stored.is_over()) {
+        let in_the_way = |stored: &Record| !stored.is_over() || record.owner.is_some();
+        if self.records.get(record.id()).is_some_and(in_the_way) {
             let detail = format!("{} has not ended", record.id());
             return Err(failure(Operation::Create, FailureKind::Conflict, detail));
         }
@@ -124,6 +135,9 @@ impl Cloud {
                 freeze: None,
                 index_is_late: false,
                 unreadable: Vec::new(),
+                guards: BTreeMap::new(),
+                taken: BTreeSet::new(),
+                deployments: BTreeMap::new(),
                 log: Vec::new(),
                 messages: Vec::new(),
                 journal: Journal::default(),
@@ -178,6 +192,22 @@ impl Cloud {
     #[must_use]
     pub fn health(&self, group: &str) -> u32 {
         self.state().health.get(group).copied().unwrap_or(TARGETS)
+    }
+
+    /// Creates or replaces a deployment of another system.
+    pub fn set_deployment(&self, id: &str, deployment: SimDeployment) {
+        self.state().deployments.insert(id.to_owned(), deployment);
+    }
+
+    /// Says how deployments are judged, without a call.
+    pub(super) fn keep_guard(&self, guard: Guard) {
+        self.state().guards.insert(guard.of.clone(), guard);
+    }
+
+    /// A deployment of another system, without a call.
+    #[must_use]
+    pub fn deployment_of(&self, id: &str) -> Option<SimDeployment> {
+        self.state().deployments.get(id).cloned()
     }
 
     /// Sets how late metrics are.
@@ -375,6 +405,10 @@ impl TrafficRouter for Cloud {
     async fn read_splits(&self, targets: &[Targets]) -> Vec<Result<(Split, Rule), Failure>> {
         let read = |state: &mut State, _: Fate| {
             let one = |targets: &Targets| {
+                if targets.function().is_some() {
+                    let why = "a function's share is known to its deployment".to_owned();
+                    return Err(failure(Operation::ReadSplits, FailureKind::Unavailable, why));
+                }
                 let rule = state.rule(&targets.listener_rule, Operation::ReadSplits)?;
                 Ok((rule.split(targets), rule.clone()))
             };
@@ -441,6 +475,29 @@ impl RecordStore for Cloud {
         .await
     }
 
+    async fn guard(&self, of: &str) -> Result<Option<Guard>, Failure> {
+        self.call(Operation::Guard, |state, _| Ok(state.guards.get(of).cloned())).await
+    }
+
+    async fn guards(&self) -> Result<Vec<Guard>, Failure> {
+        self.call(Operation::Guards, |state, _| Ok(state.guards.values().cloned().collect())).await
+    }
+
+    async fn set_guard(&self, of: &str, guard: Option<&Guard>) -> Result<(), Failure> {
+        self.call(Operation::SetGuard, |state, _| {
+            match guard {
+                Some(guard) => state.guards.insert(of.to_owned(), guard.clone()),
+                None => state.guards.remove(of),
+            };
+            Ok(())
+        })
+        .await
+    }
+
+    async fn take_once(&self, key: &str, _until: Timestamp) -> Result<bool, Failure> {
+        self.call(Operation::TakeOnce, |state, _| Ok(state.taken.insert(key.to_owned()))).await
+    }
+
     async fn log(&self, entry: &LogEntry) -> Result<(), Failure> {
         self.call(Operation::Log, |state, _| {
             state.log.push(entry.clone());
@@ -453,6 +510,48 @@ impl RecordStore for Cloud {
         self.call(Operation::History, |state, _| {
             let newest = state.log.iter().rev().filter(|entry| entry.rollout == rollout);
             Ok(newest.take(limit as usize).cloned().collect())
+        })
+        .await
+    }
+}
+
+impl Deployments for Cloud {
+    async fn deployment(&self, owner: &Owner) -> Result<Deployment, Failure> {
+        let operation = Operation::Deployment;
+        self.call(operation, |state, _| state.deployment(owner, operation).map(|found| found.state.clone()))
+            .await
+    }
+
+    async fn find_targets(&self, owner: &Owner) -> Result<Targets, Failure> {
+        let operation = Operation::FindTargets;
+        self.call(operation, |state, _| {
+            let targets = state.deployment(owner, operation)?.targets.clone();
+            let none = || failure(operation, FailureKind::NotFound, "no rule has its groups".to_owned());
+            targets.ok_or_else(none)
+        })
+        .await
+    }
+
+    async fn tell(&self, waiting: &Waiting, told: &Told) -> Result<(), Failure> {
+        self.call(Operation::Tell, |state, _| {
+            let id = deployments::id_of(waiting).to_owned();
+            state.deployments.entry(id).or_default().take(waiting, told);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stop(&self, owner: &Owner) -> Result<(), Failure> {
+        self.call(Operation::Stop, |state, _| {
+            let deployment = state.deployment(owner, Operation::Stop)?;
+            if let Some(how) = deployment.ends_at_stop.take() {
+                deployment.state.ended = Some(how);
+            }
+            if deployment.state.ended.is_some() {
+                return Err(failure(Operation::Stop, FailureKind::NotFound, "it is over".to_owned()));
+            }
+            deployment.stop(owner);
+            Ok(())
         })
         .await
     }

@@ -34,6 +34,22 @@ pub enum Operation {
     History,
     /// SNS: a page.
     Page,
+    /// Store: how deployments of one application or service are judged.
+    Guard,
+    /// Store: how deployments are judged.
+    Guards,
+    /// Store: says how deployments are judged.
+    SetGuard,
+    /// Taking a key that counts once.
+    TakeOnce,
+    /// CodeDeploy or ECS: a deployment.
+    Deployment,
+    /// CodeDeploy or ECS, and ELB: where a deployment's traffic is split.
+    FindTargets,
+    /// CodeDeploy or ECS: the answer to one who waits.
+    Tell,
+    /// CodeDeploy or ECS: stops a deployment.
+    Stop,
 }
 
 impl Operation {
@@ -45,10 +61,16 @@ impl Operation {
             Self::ReadSplits => "elbv2 DescribeRules",
             Self::WriteSplit => "elbv2 ModifyRule",
             Self::HealthyTargets => "elbv2 DescribeTargetHealth",
-            Self::Running | Self::List | Self::History => "dynamodb Query",
-            Self::Get | Self::Freeze => "dynamodb GetItem",
-            Self::Create | Self::Put | Self::Log | Self::SetFreeze => "dynamodb PutItem",
+            Self::Running | Self::List | Self::History | Self::Guards => "dynamodb Query",
+            Self::Get | Self::Freeze | Self::Guard => "dynamodb GetItem",
+            Self::Create | Self::Put | Self::Log | Self::SetFreeze | Self::SetGuard | Self::TakeOnce => {
+                "dynamodb PutItem"
+            }
             Self::Page => "sns Publish",
+            Self::Deployment => "codedeploy GetDeployment",
+            Self::FindTargets => "codedeploy GetDeploymentTarget",
+            Self::Tell => "codedeploy PutLifecycleEventHookExecutionStatus",
+            Self::Stop => "codedeploy StopDeployment",
         }
     }
 }

@@ -8,7 +8,7 @@ use canary_gate::analysis::check::CheckRule;
 use canary_gate::analysis::window::{ArmCounts, Distribution, MetricCounts, Row, Tally, Window};
 use canary_gate::analysis::{BurnIn, Conditions, judge, one_look};
 use canary_gate::config::{Scope, Settings, parse_plan, parse_plan_value};
-use canary_gate::event::{Alarm, Invocation, Verb};
+use canary_gate::event::{Alarm, BODY_MAX, HttpRequest, Invocation, TARGET_MAX, Verb};
 use canary_gate::recording;
 use canary_gate::rollout::plan::Plan;
 use canary_gate::units::{Minute, Quantile, Rate, Share, Span, Times};
@@ -101,6 +101,12 @@ pub fn event(data: &[u8]) -> Outcome {
     match read {
         Ok(Invocation::Tick(_)) => {}
         Ok(Invocation::Alarm(alarm)) => fit_for_a_record(&alarm),
+        Ok(Invocation::CodeDeployHook(hook)) => {
+            assert!(hook.deployment.len() + hook.execution.len() < 20_000)
+        }
+        Ok(Invocation::EcsPaused(paused)) => assert!(paused.deployment.len() < 10_000),
+        Ok(Invocation::EcsHook(hook)) => assert!(hook.deployment.len() + hook.stage.len() < 20_000),
+        Ok(Invocation::Http(request)) => fit_for_a_router(&request),
         Ok(Invocation::Command(command)) => {
             assert!(!command.verb.name().is_empty());
             if let Verb::Start { plan, .. } = command.verb {
@@ -116,7 +122,7 @@ pub fn event(data: &[u8]) -> Outcome {
     Outcome::Accepted
 }
 
-/// A request to the function's URL with this body: none is supported.
+/// A request to the function's URL with this body, and this path and query.
 pub fn http(data: &[u8]) -> Outcome {
     let body = String::from_utf8_lossy(data);
     let request = json!({
@@ -129,18 +135,40 @@ pub fn http(data: &[u8]) -> Outcome {
         "body": body,
         "isBase64Encoded": data.len().is_multiple_of(2),
     });
-    let error = Invocation::from_json(&request).expect_err("requests are not supported");
-    assert_eq!(error.error_type(), "UnreadableEvent");
-    refused(&error.to_string(), error.problems().len());
+    let outcome = request_of(&request);
     // A body that is an event of its own must not become one by what stands around it.
-    match serde_json::from_str::<Value>(&body) {
-        Ok(Value::Object(mut map)) => {
-            map.remove("kind");
-            map.insert("requestContext".to_owned(), request["requestContext"].clone());
-            event(Value::Object(map).to_string().as_bytes())
-        }
-        _ => Outcome::Refused,
+    if let Ok(Value::Object(mut map)) = serde_json::from_str::<Value>(&body) {
+        map.remove("kind");
+        map.insert("requestContext".to_owned(), request["requestContext"].clone());
+        request_of(&Value::Object(map));
     }
+    outcome
+}
+
+/// An event that is an HTTP request by its envelope is one, or is refused with a status.
+fn request_of(event: &Value) -> Outcome {
+    assert!(Invocation::is_http(event));
+    match Invocation::from_json(event) {
+        Ok(Invocation::Http(request)) => {
+            fit_for_a_router(&request);
+            Outcome::Accepted
+        }
+        Ok(other) => panic!("a request was taken for {other:?}"),
+        Err(error) => {
+            assert_eq!(error.error_type(), "UnreadableEvent");
+            assert!(error.http_status().is_some_and(|status| (400..500).contains(&status)));
+            refused(&error.to_string(), error.problems().len());
+            Outcome::Refused
+        }
+    }
+}
+
+/// What a router, a log and an audit may rely on.
+fn fit_for_a_router(request: &HttpRequest) {
+    assert!(request.path.starts_with('/') && !request.path.chars().any(char::is_control));
+    assert!(request.method.bytes().all(|b| b.is_ascii_uppercase()) && !request.method.is_empty());
+    assert!(request.body.len() <= BODY_MAX && request.target.len() <= TARGET_MAX + 1);
+    assert!(request.headers.keys().all(|name| !name.bytes().any(|b| b.is_ascii_uppercase())));
 }
 
 /// The environment, a variable a line.

@@ -7,6 +7,7 @@ use canary_gate::rollout::record::Phase;
 use canary_gate::sim::{Fault, Operation, Outcome};
 use serde_json::json;
 
+use crate::hooks::{self, DEPLOYMENT};
 use crate::world::World;
 
 /// Just before its first shift.
@@ -160,4 +161,121 @@ fn a_drain_that_cannot_be_written_is_tried_every_tick_and_paged_once() {
     world.tick();
     assert_eq!(world.record().phase, Phase::Drained);
     assert_eq!(world.pages().len(), 2);
+}
+
+/// A deployment that has just begun to wait for the end of its hook.
+fn before_a_hook() -> World {
+    let mut world = hooks::shifting(&hooks::short());
+    world.ticks(20);
+    hooks::at_stage(&world, "AfterAllowTraffic");
+    world.calls();
+    world
+}
+
+/// Just before the tick that tells whoever waits.
+fn before_an_answer() -> World {
+    let world = before_a_hook();
+    world.send(&hooks::hook("after")).unwrap();
+    world.calls();
+    world
+}
+
+/// Just before the tick that stops a deployment.
+fn before_a_stop() -> World {
+    let stopped = |world: &World| world.cloud.deployment_of(DEPLOYMENT).unwrap().stopped;
+    let begun = || {
+        let mut world = hooks::shifting(&hooks::short());
+        world.per_mille = [3.0, 60.0];
+        world
+    };
+    let mut scout = begun();
+    let ticks = (0..20).take_while(|_| {
+        scout.tick();
+        !stopped(&scout)
+    });
+    let ticks = u32::try_from(ticks.count()).unwrap();
+    let mut world = begun();
+    world.ticks(ticks);
+    assert!(!stopped(&world));
+    world.calls();
+    world
+}
+
+/// Everybody was told the same by every call, nobody waits any more, and every page was sent.
+fn nobody_was_told_two_things(world: &World, expected: &[(String, bool)], what: &str) {
+    assert_eq!(hooks::told(world), expected, "{what}");
+    let deployment = world.cloud.deployment_of(DEPLOYMENT).unwrap();
+    for (waiting, pass) in &deployment.heard {
+        let first = deployment.told.iter().find(|(other, _)| other == waiting).unwrap();
+        assert_eq!(first.1.pass, *pass, "{what}: {} was told two things", waiting.name());
+    }
+    let record = hooks::record(world);
+    assert!(record.gates.is_empty() && record.outbox.is_empty(), "{what}: {record:?}");
+}
+
+/// Lets an invocation die after each of its calls, and each of its calls fail; `again` is what comes next.
+fn survives_everything(
+    before: impl Fn() -> World,
+    invocation: impl Fn(&mut World),
+    again: impl Fn(&mut World, &str),
+) {
+    let mut calm = before();
+    invocation(&mut calm);
+    let calls = calm.calls();
+    assert!(calls.len() > 3, "{calls:?}");
+    for survived in 0..=calls.len() {
+        let mut world = before();
+        world.cloud.die_after(Some(u32::try_from(survived).unwrap()));
+        invocation(&mut world);
+        world.cloud.die_after(None);
+        again(&mut world, &format!("died after {:?}", &calls[..survived]));
+    }
+    for operation in calls {
+        for kind in [FailureKind::TimedOut, FailureKind::Conflict, FailureKind::NotFound] {
+            for outcome in [Outcome::Fails(kind), Outcome::AnswerLost(kind)] {
+                let mut world = before();
+                world.cloud.fail(Fault { operation, outcome: outcome.clone(), times: 1 });
+                invocation(&mut world);
+                again(&mut world, &format!("{operation:?} {outcome:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hook_is_parked_once_whatever_call_is_the_last_one_or_fails() {
+    let ask = |world: &mut World| drop(world.send(&hooks::hook("after")));
+    survives_everything(before_a_hook, ask, |world, what| {
+        // Lambda hands over the event again.
+        world.send(&hooks::hook("after")).unwrap();
+        assert_eq!(hooks::record(world).gates.len(), 1, "{what}");
+        world.ticks(3);
+        nobody_was_told_two_things(world, &[("after".to_owned(), true)], what);
+    });
+}
+
+#[test]
+fn a_hook_is_told_one_thing_whatever_call_is_the_last_one_or_fails() {
+    let tick = |world: &mut World| drop(world.try_tick());
+    survives_everything(before_an_answer, tick, |world, what| {
+        world.ticks(2);
+        // It may be delivered once more, and the canary be worse by then.
+        world.per_mille = [3.0, 60.0];
+        world.send(&hooks::hook("after")).unwrap();
+        world.ticks(12);
+        nobody_was_told_two_things(world, &[("after".to_owned(), true)], what);
+    });
+}
+
+#[test]
+fn a_deployment_is_stopped_whatever_call_is_the_last_one_or_fails() {
+    let tick = |world: &mut World| drop(world.try_tick());
+    survives_everything(before_a_stop, tick, |world, what| {
+        // The deployment that is found to be over says nothing of why: the brake was told to be on.
+        world.ticks(4);
+        assert!(world.cloud.deployment_of(DEPLOYMENT).unwrap().stopped, "{what}");
+        assert!(hooks::record(world).phase.is_terminal(), "{what}");
+        nobody_was_told_two_things(world, &[], what);
+        assert!(world.pages().iter().any(|page| page.contains("harmful")), "{what}: {:?}", world.pages());
+    });
 }

@@ -61,7 +61,7 @@ fn events_are_read_or_refused_whatever_they_are() {
 }
 
 #[test]
-fn requests_are_refused_whatever_is_in_them() {
+fn requests_are_read_or_refused_whatever_is_in_them() {
     fuzz("http");
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use canary_gate::handler::{HandlerError, Options, handle};
+use canary_gate::handler::{Doors, HandlerError, Options, handle_at};
+use canary_gate::ports::{Failure, RecordStore};
 use canary_gate::rollout::plan::Targets;
 use canary_gate::rollout::record::Record;
 use canary_gate::sim::run::{default_plan, options, tick_event};
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) targets: Targets,
     pub(crate) options: Options,
+    /// Who may call over HTTP; nobody but IAM unless a test says so.
+    pub(crate) doors: Doors,
     /// The minute of the next tick.
     pub(crate) minute: Minute,
     /// Errors of a thousand requests: stable's and the canary's.
@@ -36,13 +39,23 @@ impl World {
     }
 
     fn quiet_with(slower_bins: Option<i32>) -> Self {
-        let minute: Minute = "2026-03-01T10:00:00Z".parse().unwrap();
         let text = |key: &str| default_plan()[key].as_str().unwrap().to_owned();
         let targets =
             Targets { listener_rule: text("listener_rule"), stable: text("stable"), canary: text("canary") };
+        Self::new(targets, slower_bins)
+    }
+
+    /// The same of other targets.
+    pub(crate) fn quiet_of(targets: Targets) -> Self {
+        Self::new(targets, None)
+    }
+
+    fn new(targets: Targets, slower_bins: Option<i32>) -> Self {
+        let minute: Minute = "2026-03-01T10:00:00Z".parse().unwrap();
         let world = Self {
             cloud: Cloud::new(minute.start()),
             options: options(),
+            doors: Doors::default(),
             minute,
             per_mille: [3.0, 3.0],
             slower_bins,
@@ -112,10 +125,20 @@ impl World {
         self.handle(event, self.minute, -30)
     }
 
+    /// The same at some second after the minute of the next tick.
+    pub(crate) fn send_at(&self, event: &Value, second: i64) -> Result<Value, HandlerError> {
+        self.handle(event, self.minute, second)
+    }
+
     fn handle(&self, event: &Value, minute: Minute, second: i64) -> Result<Value, HandlerError> {
         let now = minute.start() + SignedDuration::from_secs(second);
         self.cloud.set_now(now);
-        self.runtime.block_on(handle(&self.cloud, &self.options, event, now))
+        self.runtime.block_on(handle_at(&self.cloud, &self.options, &self.doors, event, now))
+    }
+
+    /// Stores a record as an invocation does that begins a rollout.
+    pub(crate) fn create(&self, record: &Record) -> Result<Record, Failure> {
+        self.runtime.block_on(self.cloud.create(record))
     }
 
     /// Both arms' requests of a minute, split as the rule says now.

@@ -1,6 +1,8 @@
 //! One cloud, one or two rules, some hours: a queue of what happens when, and the processes that are under
 //! way.
 
+mod shifting;
+
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,13 +13,16 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use self::shifting::{Shifting, belongs_to};
 use super::invariants::Broken;
 use super::profile::{self, Draw, Nature, Profile};
 use super::tally::Tally;
 use super::watch::{End, Purpose, Watch, weights};
 use super::wire::{Sabotage, Stage, State, Wire};
 use crate::handler::{HandlerError, handle};
-use crate::rollout::record::Record;
+use crate::rollout::gate::{Guard, Owner};
+use crate::rollout::record::{Audit, Record};
+use crate::sim::deployments;
 use crate::sim::random::Random;
 use crate::sim::run::{options, tick_event};
 use crate::sim::{Cloud, Counts, Flaw, Rule};
@@ -60,6 +65,12 @@ enum Event {
     Pager(bool),
     /// The pipeline looks whether to start a rollout.
     Pipeline(usize),
+    /// A deployment of another system looks where it stands.
+    Looks(usize),
+    /// It is time for its next question.
+    AsksNext(usize),
+    /// Its question arrives.
+    Asks(usize, Value),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +119,8 @@ struct Process {
     wire: Arc<Wire>,
     future: Pin<Box<dyn Future<Output = Answer> + Send>>,
     dies_at: Timestamp,
+    /// The deployment that asks, and what.
+    asks: Option<(usize, Value)>,
 }
 
 /// One listener rule with its two groups, and what is going on there.
@@ -133,6 +146,7 @@ struct Episode {
     due: BinaryHeap<Due>,
     number: u64,
     processes: Vec<Process>,
+    shifting: Vec<Shifting>,
     now: Timestamp,
     settling: bool,
 }
@@ -174,14 +188,29 @@ impl Episode {
             due: BinaryHeap::new(),
             number: 0,
             processes: Vec::new(),
+            shifting: Vec::new(),
             now: BEGIN,
             settling: false,
         };
         for number in 0..count {
+            for ecs in [false, true] {
+                episode.guard(&belongs_to(ecs, number));
+            }
             let second = episode.random.between(0, 300);
             episode.add(BEGIN + SignedDuration::from_secs(second), Event::Pipeline(number));
         }
         episode
+    }
+
+    /// Says how the deployments of a service are judged, or nothing.
+    fn guard(&mut self, of: &str) {
+        if self.random.chance(0.2) {
+            return;
+        }
+        let by = Audit { actor: "chaos".to_owned(), reason: "guard".to_owned(), at: BEGIN };
+        let plan = profile::guard(&mut self.random);
+        self.tell(|| format!("{of} is judged by {plan}"));
+        self.stage.cloud.keep_guard(Guard { of: of.to_owned(), plan, by });
     }
 
     fn add(&mut self, at: Timestamp, event: Event) {
@@ -428,17 +457,24 @@ impl Episode {
                 self.stage.state().pager_down = down;
             }
             Event::Pipeline(number) => self.pipeline(number),
+            Event::Looks(number) => self.look(number),
+            Event::AsksNext(number) => self.ask_next(number),
+            Event::Asks(number, event) => self.asked(number, event),
         }
     }
 
     fn arrive(&mut self, purpose: Purpose, event: Value, off: i64) {
+        self.arrive_for(None, purpose, event, off);
+    }
+
+    fn arrive_for(&mut self, asks: Option<(usize, Value)>, purpose: Purpose, event: Value, off: i64) {
         let now = self.now + SignedDuration::from_secs(off);
         let under_way: Vec<usize> = self.processes.iter().map(|process| process.id).collect();
         let id = self.stage.state().watch.begin(purpose, now, &under_way);
         let wire = Arc::new(Wire::new(Arc::clone(&self.stage), id));
         let its_wire = Arc::clone(&wire);
         let future = Box::pin(async move { handle(&*its_wire, &options(), &event, now).await });
-        self.processes.push(Process { id, wire, future, dies_at: self.now + LIFE });
+        self.processes.push(Process { id, wire, future, dies_at: self.now + LIFE, asks });
         self.next_call(id);
     }
 
@@ -481,7 +517,11 @@ impl Episode {
     fn finish(&mut self, at: usize, end: &End<'_>) {
         let process = self.processes.swap_remove(at);
         let cloud = &self.stage.cloud;
-        self.stage.state().watch.end(process.id, end, |rule| cloud.rule(rule));
+        let deployment = |owner: &Owner| cloud.deployment_of(deployments::id(owner));
+        self.stage.state().watch.end(process.id, end, |rule| cloud.rule(rule), deployment);
+        if let Some((number, event)) = process.asks {
+            self.answered(process.id, number, &event, end);
+        }
     }
 
     /// Half a minute's requests, as the weights say now.
@@ -556,13 +596,17 @@ impl Episode {
         let busy = {
             let state = self.stage.state();
             let here = |record: &&Record| record.plan.targets.listener_rule == self.services[number].rule;
-            state.watch.records().filter(here).any(|record| !record.is_over())
+            let running = state.watch.records().filter(here).any(|record| !record.is_over());
+            running || self.is_deployed(number)
         };
         if busy && !self.random.chance(0.05) {
             return;
         }
         if !busy {
             self.deploy(number);
+        }
+        if !self.is_deployed(number) && self.random.chance(0.3) {
+            return self.begin_deployment(number);
         }
         let at = self.now + SignedDuration::from_millis(1_000);
         self.start(number, at);

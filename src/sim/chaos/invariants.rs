@@ -21,11 +21,23 @@ pub enum Invariant {
     SaneAnswers,
     /// Decisions have their inputs.
     DecisionsHaveInputs,
+    /// One answer each.
+    OneAnswerEach,
+    /// Nobody passes without proof.
+    PassOnlyWithProof,
+    /// Who waits is told.
+    WaitersAreTold,
+    /// Harm stops the owner.
+    HarmStopsTheOwner,
+    /// The owner's weights stay.
+    OwnersWeightsStay,
+    /// Gates are kept.
+    GatesAreKept,
 }
 
 impl Invariant {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::UpOnlyWithProof,
         Self::HarmIsDrained,
         Self::EndedStaysEnded,
@@ -35,6 +47,12 @@ impl Invariant {
         Self::NoTrafficForTheSick,
         Self::SaneAnswers,
         Self::DecisionsHaveInputs,
+        Self::OneAnswerEach,
+        Self::PassOnlyWithProof,
+        Self::WaitersAreTold,
+        Self::HarmStopsTheOwner,
+        Self::OwnersWeightsStay,
+        Self::GatesAreKept,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -43,7 +61,7 @@ impl Invariant {
         self as usize
     }
 
-    /// What it is called: `I1` to `I9`.
+    /// What it is called: `I1` to `I15`.
     #[must_use]
     pub fn number(self) -> String {
         format!("I{}", self.index() + 1)
@@ -62,6 +80,12 @@ impl Invariant {
             Self::NoTrafficForTheSick => "no traffic for the sick",
             Self::SaneAnswers => "answers, not panics",
             Self::DecisionsHaveInputs => "decisions have their inputs",
+            Self::OneAnswerEach => "one answer each",
+            Self::PassOnlyWithProof => "nobody passes without proof",
+            Self::WaitersAreTold => "who waits is told",
+            Self::HarmStopsTheOwner => "harm stops the owner",
+            Self::OwnersWeightsStay => "the owner's weights stay",
+            Self::GatesAreKept => "gates are kept",
         }
     }
 
@@ -106,6 +130,31 @@ impl Invariant {
             Self::DecisionsHaveInputs => {
                 "each change of phase or share is in the decision log, unless the log could not be written, \
                  and judging what is there gives the same judgement, bit by bit"
+            }
+            Self::OneAnswerEach => {
+                "whoever waits in a rollout is told what was recorded before, and never two different answers, \
+                 over all calls"
+            }
+            Self::PassOnlyWithProof => {
+                "a deployment is told to go on only on a healthy verdict of the share that stands (of all shares, for \
+                 CodeDeploy), or of the one \
+                 before it reached 100 %, or by on_deadline: pass at the deadline without harm, or before its \
+                 traffic, or when it goes back"
+            }
+            Self::WaitersAreTold => {
+                "whoever waits is told some ticks after the deadline at the latest, once calls succeed"
+            }
+            Self::HarmStopsTheOwner => {
+                "a deployment that raises a harmful canary's share is stopped, or its hook failed, by the ticks \
+                 that can reach it"
+            }
+            Self::OwnersWeightsStay => {
+                "no weight is written on a rule whose weights are a deployment's, unless a rollout of ours was \
+                 there first"
+            }
+            Self::GatesAreKept => {
+                "no record loses one who waits before he was told, or his deployment has ended, and no rollout is \
+                 over while somebody waits in it"
             }
         }
     }

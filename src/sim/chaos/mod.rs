@@ -9,6 +9,7 @@
 //! Everything is drawn from the episode's seed, so the same seed tells the same story.
 
 mod episode;
+mod gates;
 mod invariants;
 mod profile;
 mod tally;

@@ -193,6 +193,21 @@ pub(super) fn plan(random: &mut Random, rollout: &str, targets: [&str; 3]) -> Va
     plan
 }
 
+/// How deployments of another system are judged.
+pub(super) fn guard(random: &mut Random) -> Value {
+    let bake = random.pick(&[0, 2, 3, 5]);
+    json!({
+        "bake": format!("{bake}m"),
+        "min_requests": random.pick(&[1, 20, 100]),
+        "decide_within": format!("{}m", bake + 12),
+        "blind_after": format!("{}m", random.pick(&[2, 3, 5])),
+        "answer_within": random.pick(&["3m", "10m", "20m", "55m"]),
+        "on_deadline": random.pick(&["fail", "pass"]),
+        "sticky": random.pick(&["auto", "no"]),
+        "checks": { "errors": { "promote_within": ["4x", "+6%"], "ignore_below": "1%" } },
+    })
+}
+
 /// Whether the time lies in [`DENY_WINDOWS`], reckoned without the calendar that is to be watched.
 pub(super) fn is_denied(at: Timestamp) -> bool {
     let minute = at.as_second().rem_euclid(24 * 60 * 60) / 60;

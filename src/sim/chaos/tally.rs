@@ -33,6 +33,12 @@ pub struct Tally {
     pub shifts: u64,
     /// Drains that were written.
     pub drains: u64,
+    /// Deployments of other systems.
+    pub deployments: u64,
+    /// Answers that deployments were told.
+    pub answers: u64,
+    /// Deployments that were stopped.
+    pub stops: u64,
     /// How often each invariant was checked.
     pub checked: [u64; Invariant::ALL.len()],
     /// How often each was broken.
@@ -58,6 +64,9 @@ impl Tally {
         self.repeated_pages += other.repeated_pages;
         self.shifts += other.shifts;
         self.drains += other.drains;
+        self.deployments += other.deployments;
+        self.answers += other.answers;
+        self.stops += other.stops;
         for (sums, more) in [(&mut self.ended, &other.ended), (&mut self.faults, &other.faults)] {
             for (name, count) in more {
                 *sums.entry(name).or_default() += count;

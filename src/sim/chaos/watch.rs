@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::gates::Gates;
 use super::invariants::{Broken, Invariant};
 use super::profile;
 use super::tally::Tally;
@@ -15,9 +16,10 @@ use crate::handler::HandlerError;
 use crate::ports::{Failure, FailureKind, Message, Running, Split};
 use crate::rollout::calendar::DenyWindows;
 use crate::rollout::effect::{Release, Write};
+use crate::rollout::gate::Owner;
 use crate::rollout::plan::{Mode, OnUndecided, Targets};
 use crate::rollout::record::{LogEntry, PageKind, Phase, Record};
-use crate::sim::{Operation, Outcome, Rule};
+use crate::sim::{Operation, Outcome, Rule, SimDeployment};
 use crate::units::{Minute, Share, Span};
 
 /// So many ticks that nothing disturbs may find a drained canary with traffic before it must be at zero, or
@@ -31,6 +33,8 @@ pub(super) enum Purpose {
     /// The command's word.
     Command(&'static str),
     Alarm,
+    /// A deployment asks.
+    Hook,
 }
 
 /// How an invocation ended.
@@ -94,6 +98,8 @@ pub(super) struct Watch {
     drained: BTreeMap<String, Timestamp>,
     /// Quiet ticks that found a drained canary with traffic.
     late: BTreeMap<String, u32>,
+    /// Those who wait.
+    pub(super) gates: Gates,
 }
 
 impl Watch {
@@ -110,12 +116,12 @@ impl Watch {
         }
     }
 
-    fn tell_of(&mut self, id: usize, line: impl FnOnce() -> String) {
+    pub(super) fn tell_of(&mut self, id: usize, line: impl FnOnce() -> String) {
         self.tell(|| format!("  #{id:<4} {}", line()));
     }
 
     /// Notes a check, and what was broken if it was.
-    fn check(&mut self, invariant: Invariant, holds: bool, what: impl FnOnce() -> String) {
+    pub(super) fn check(&mut self, invariant: Invariant, holds: bool, what: impl FnOnce() -> String) {
         self.tally.checked[invariant.index()] += 1;
         if !holds {
             let what = what();
@@ -165,6 +171,27 @@ impl Watch {
     pub(super) fn call_goes_wrong(&mut self, id: usize, operation: Operation, outcome: &Outcome) {
         self.invocations[id].troubled = true;
         self.tell_of(id, || format!("{} goes wrong: {outcome:?}", operation.name()));
+    }
+
+    /// A call of an invocation failed, or went well.
+    pub(super) fn troubled(&mut self, id: usize, failed: bool) {
+        self.invocations[id].troubled |= failed;
+    }
+
+    /// An invocation's clock when it began.
+    pub(super) fn clock_of(&self, id: usize) -> Timestamp {
+        self.invocations[id].now
+    }
+
+    /// When an invocation truly began.
+    pub(super) fn began(&self, id: usize) -> Timestamp {
+        self.invocations[id].began
+    }
+
+    /// Nothing has disturbed an invocation.
+    pub(super) fn is_quiet(&self, id: usize) -> bool {
+        let seen = &self.invocations[id];
+        !seen.troubled && !seen.overlapped
     }
 
     /// Another hand has changed a rule.
@@ -274,13 +301,15 @@ impl Watch {
         let Some(new) = stored else { return };
         self.tally.rollouts += 1;
         if let Some(old) = self.records.get(new.id()) {
-            let (ended, name) = (old.is_over(), new.id().to_owned());
+            let (ended, name, old) = (old.is_over(), new.id().to_owned(), old.clone());
+            self.check_replaced(&old);
             self.check(Invariant::EndedStaysEnded, ended, || {
                 format!("{name} was started anew before its end")
             });
         }
         self.drained.remove(new.id());
         self.late.remove(new.id());
+        self.note_created(new.id());
         self.records.insert(new.id().to_owned(), new);
     }
 
@@ -340,6 +369,7 @@ impl Watch {
         );
         self.check_end(id, &old, &new);
         self.check_pages(&old, &new);
+        self.check_gates(id, &old, &new);
         if let Some(intent) = &new.intent
             && old.intent.as_ref() != Some(intent)
         {
@@ -485,6 +515,9 @@ impl Watch {
         self.tally.shifts += u64::from(raises);
         self.tally.drains += u64::from(drains);
         self.check_rise(id, targets, [was, is], raises);
+        if before != after {
+            self.check_owner(id, targets, is);
+        }
         let seen = &self.invocations[id];
         let last_seen = |group: &str| {
             seen.health.iter().find(|(known, _)| known == group).and_then(|(_, health)| *health)
@@ -614,8 +647,14 @@ impl Watch {
         });
     }
 
-    /// An invocation has ended, one way or another. `rule` answers how a rule is now.
-    pub(super) fn end(&mut self, id: usize, end: &End<'_>, rule: impl Fn(&str) -> Option<Rule>) {
+    /// An invocation has ended, one way or another. `rule` and `deployment` answer how those are now.
+    pub(super) fn end(
+        &mut self,
+        id: usize,
+        end: &End<'_>,
+        rule: impl Fn(&str) -> Option<Rule>,
+        deployment: impl Fn(&Owner) -> Option<SimDeployment>,
+    ) {
         self.tell_of(id, || match end {
             End::Answered(_) => "has ended".to_owned(),
             End::Failed(error) => format!("has failed: {error}"),
@@ -644,6 +683,7 @@ impl Watch {
                 if matches!(self.invocations[id].purpose, Purpose::Tick(_)) {
                     self.check_drains(id, answer, &rule);
                     self.check_drained(id, answer, &rule);
+                    self.check_waiting(id, answer, &deployment);
                 }
                 self.check_log(id);
             }
@@ -784,6 +824,7 @@ impl Watch {
                 format!("{name} has a rival on its rule")
             });
         }
+        self.settle_gates();
         for (name, since) in self.drained.clone() {
             let raised = self.raised_by_us(&name, since, &rule);
             self.check(Invariant::EndedStaysEnded, raised.is_none(), || {
@@ -805,6 +846,7 @@ impl std::fmt::Display for Purpose {
             Self::Tick(minute) => write!(f, "the tick of {}", clock(minute.start())),
             Self::Command(word) => f.write_str(word),
             Self::Alarm => f.write_str("an alarm"),
+            Self::Hook => f.write_str("a deployment's hook"),
         }
     }
 }

@@ -12,13 +12,17 @@ use std::task::Poll;
 use super::invariants::Invariant;
 use super::profile::{Draw, Profile};
 use super::watch::Watch;
+use jiff::Timestamp;
+
 use crate::ports::{
-    Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore, Running,
-    Split, TrafficRouter,
+    Deployment, Deployments, Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager,
+    RecordStore, Running, Split, TrafficRouter,
 };
 use crate::rollout::effect::{Release, Write};
+use crate::rollout::gate::{Guard, Owner, Told, Waiting};
 use crate::rollout::plan::Targets;
 use crate::rollout::record::{Audit, LogEntry, Phase, Record};
+use crate::sim::deployments;
 use crate::sim::random::Random;
 use crate::sim::{Cloud, Fault, Operation, Outcome, Rule};
 use crate::units::Share;
@@ -52,11 +56,23 @@ pub enum Sabotage {
     LosesTheLog,
     /// The decision log has other counts than the judge saw.
     AltersTheLog,
+    /// Whoever waits is told the opposite after the answer.
+    ChangesItsMind,
+    /// Whoever waits is told to go on.
+    PassesEverybody,
+    /// Those who wait are told nothing.
+    TellsNobody,
+    /// Deployments are said to be stopped, and are not.
+    StopsNobody,
+    /// Another system's weights are written.
+    WritesForOthers,
+    /// Who waits is left out of the record.
+    ForgetsGates,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::RaisesMore,
         Self::ReplaysWrites,
         Self::IgnoresDrains,
@@ -70,6 +86,12 @@ impl Sabotage {
         Self::Overwrites,
         Self::LosesTheLog,
         Self::AltersTheLog,
+        Self::ChangesItsMind,
+        Self::PassesEverybody,
+        Self::TellsNobody,
+        Self::StopsNobody,
+        Self::WritesForOthers,
+        Self::ForgetsGates,
     ];
 
     /// What it is called on the command line.
@@ -89,6 +111,12 @@ impl Sabotage {
             Self::Overwrites => "overwrites",
             Self::LosesTheLog => "loses-the-log",
             Self::AltersTheLog => "alters-the-log",
+            Self::ChangesItsMind => "changes-its-mind",
+            Self::PassesEverybody => "passes-everybody",
+            Self::TellsNobody => "tells-nobody",
+            Self::StopsNobody => "stops-nobody",
+            Self::WritesForOthers => "writes-for-others",
+            Self::ForgetsGates => "forgets-gates",
         }
     }
 
@@ -105,6 +133,12 @@ impl Sabotage {
             Self::HidesTheSick => Invariant::NoTrafficForTheSick,
             Self::Panics | Self::Overwrites => Invariant::SaneAnswers,
             Self::LosesTheLog | Self::AltersTheLog => Invariant::DecisionsHaveInputs,
+            Self::ChangesItsMind => Invariant::OneAnswerEach,
+            Self::PassesEverybody => Invariant::PassOnlyWithProof,
+            Self::TellsNobody => Invariant::WaitersAreTold,
+            Self::StopsNobody => Invariant::HarmStopsTheOwner,
+            Self::WritesForOthers => Invariant::OwnersWeightsStay,
+            Self::ForgetsGates => Invariant::GatesAreKept,
         }
     }
 }
@@ -375,8 +409,9 @@ impl RecordStore for Wire {
     async fn create(&self, record: &Record) -> Result<Record, Failure> {
         let fate = self.begin(Operation::Create).await;
         let cloud = &self.stage.cloud;
+        let before = cloud.record(record.id());
         let answer = cloud.create(record).await;
-        let stored = cloud.record(record.id()).filter(|stored| stored.started == record.started);
+        let stored = cloud.record(record.id()).filter(|stored| before.as_ref() != Some(stored));
         let failed = answer.as_ref().err().map(|failure| failure.kind);
         self.end(&fate, Operation::Create, |watch| watch.create(self.id, stored, failed)).await;
         answer
@@ -392,7 +427,19 @@ impl RecordStore for Wire {
                 return self.store(&kept, &fate).await;
             }
         }
-        self.store(record, &fate).await
+        let mut record = record.clone();
+        match fate.sabotage {
+            Some(Sabotage::ForgetsGates) if record.version > 3 => {
+                record.gates.retain(|gate| gate.told.is_some());
+            }
+            Some(Sabotage::PassesEverybody) => {
+                for told in record.gates.iter_mut().filter_map(|gate| gate.told.as_mut()) {
+                    told.pass = true;
+                }
+            }
+            _ => {}
+        }
+        self.store(&record, &fate).await
     }
 
     async fn freeze(&self) -> Result<Option<Audit>, Failure> {
@@ -410,6 +457,22 @@ impl RecordStore for Wire {
         self.end(&fate, Operation::SetFreeze, |watch| watch.set_freeze(self.id, frozen, answer.is_ok()))
             .await;
         answer
+    }
+
+    async fn guard(&self, of: &str) -> Result<Option<Guard>, Failure> {
+        self.plain(Operation::Guard, self.stage.cloud.guard(of)).await
+    }
+
+    async fn guards(&self) -> Result<Vec<Guard>, Failure> {
+        self.plain(Operation::Guards, self.stage.cloud.guards()).await
+    }
+
+    async fn set_guard(&self, of: &str, guard: Option<&Guard>) -> Result<(), Failure> {
+        self.plain(Operation::SetGuard, self.stage.cloud.set_guard(of, guard)).await
+    }
+
+    async fn take_once(&self, key: &str, until: Timestamp) -> Result<bool, Failure> {
+        self.plain(Operation::TakeOnce, self.stage.cloud.take_once(key, until)).await
     }
 
     async fn log(&self, entry: &LogEntry) -> Result<(), Failure> {
@@ -436,6 +499,66 @@ impl RecordStore for Wire {
             watch.asked(self.id, Operation::History, answer.is_ok());
         })
         .await;
+        answer
+    }
+}
+
+impl Wire {
+    /// A call about which the watch asks no more than whether it went well.
+    async fn plain<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let fate = self.begin(operation).await;
+        let answer = call.await;
+        self.end(&fate, operation, |watch| watch.asked(self.id, operation, answer.is_ok())).await;
+        answer
+    }
+}
+
+impl Deployments for Wire {
+    async fn deployment(&self, owner: &Owner) -> Result<Deployment, Failure> {
+        self.plain(Operation::Deployment, self.stage.cloud.deployment(owner)).await
+    }
+
+    async fn find_targets(&self, owner: &Owner) -> Result<Targets, Failure> {
+        self.plain(Operation::FindTargets, self.stage.cloud.find_targets(owner)).await
+    }
+
+    async fn tell(&self, waiting: &Waiting, told: &Told) -> Result<(), Failure> {
+        let fate = self.begin(Operation::Tell).await;
+        if fate.sabotage == Some(Sabotage::TellsNobody) {
+            self.end(&fate, Operation::Tell, |_| ()).await;
+            return Ok(());
+        }
+        let cloud = &self.stage.cloud;
+        let answer = cloud.tell(waiting, told).await;
+        let arrived = cloud.last_call_took_effect();
+        let deployment = cloud.deployment_of(deployments::id_of(waiting));
+        let came = answer.as_ref().map_err(|failure| failure.kind).copied();
+        if fate.sabotage == Some(Sabotage::ChangesItsMind) && arrived {
+            let other = Told { pass: !told.pass, ..told.clone() };
+            self.stage.state().watch.told(self.id, waiting, &other, deployment.as_ref(), (came, arrived));
+        }
+        self.end(&fate, Operation::Tell, |watch| {
+            watch.told(self.id, waiting, told, deployment.as_ref(), (came, arrived));
+        })
+        .await;
+        answer
+    }
+
+    async fn stop(&self, owner: &Owner) -> Result<(), Failure> {
+        let fate = self.begin(Operation::Stop).await;
+        if fate.sabotage == Some(Sabotage::StopsNobody) {
+            self.end(&fate, Operation::Stop, |_| ()).await;
+            return Ok(());
+        }
+        let cloud = &self.stage.cloud;
+        let answer = cloud.stop(owner).await;
+        let stopped = cloud.last_call_took_effect();
+        let came = answer.as_ref().map_err(|failure| failure.kind).copied();
+        self.end(&fate, Operation::Stop, |watch| watch.stopped(self.id, owner, came, stopped)).await;
         answer
     }
 }
@@ -474,6 +597,17 @@ impl Wire {
                     let mut other = record.clone();
                     other.started.reason.push('!');
                     let _ = self.store(&other, fate).await;
+                }
+                Some(Sabotage::WritesForOthers)
+                    if record.owner.is_some() && record.phase == Phase::Running =>
+                {
+                    let before = cloud.rule(&targets.listener_rule);
+                    if let Some(rule) = &before
+                        && cloud.write_split(targets, rule, Write::DRAIN).await.is_ok()
+                    {
+                        let after = cloud.rule(&targets.listener_rule);
+                        self.stage.state().watch.wrote(self.id, targets, [before, after], Write::DRAIN, None);
+                    }
                 }
                 Some(Sabotage::ReplaysWrites) if record.phase == Phase::Running => {
                     let before = cloud.rule(&targets.listener_rule);

@@ -665,14 +665,11 @@ impl Search<'_> {
                         self.ensure(!writes || free, || {
                             told("weights are written that are not ours to write")
                         });
-                        // What stood before the drain may be a read that lags behind, and a shift of ours that
-                        // was under way may come late: both may be to a share that somebody had set and a person
-                        // had us adopt.
+                        // What stood before the drain may be a read that lags behind.
                         let before = was.shifts.iter().rev().nth(1).map(|shift| shift.share);
-                        let late = was.drain.as_ref().and_then(|drain| drain.late);
-                        let ours = |seen: Share| before.into_iter().chain(late).any(|at| at.same_as(seen));
-                        let foreign =
-                            share.is_ok_and(|seen| seen.same_as(self::share(FOREIGN)) && !ours(seen));
+                        let foreign = share.is_ok_and(|seen| {
+                            seen.same_as(self::share(FOREIGN)) && before.is_none_or(|at| !at.same_as(seen))
+                        });
                         self.ensure(!(writes && foreign), || told("another hand's weights are written over"));
                         self.carry_out(world, &decision, now);
                     }
