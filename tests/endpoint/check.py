@@ -662,6 +662,83 @@ def codedeploy_hooks():
 
 
 @check
+def codedeploy_targets():
+    function = {"functionName": "pay", "functionAlias": "live", "currentVersion": "41", "targetVersion": "42", "targetVersionWeight": 0.1}
+    sets = [{"taskSetLabel": label, "targetGroup": {"name": name}} for label, name in (("Blue", "stable"), ("Green", "canary"))]
+    events = [{"lifecycleEventName": "BeforeAllowTraffic", "status": "InProgress"}]
+    control("POST", "deployments", [
+        {"id": "d-ECS", "info": {"computePlatform": "ECS"}, "targets": [{"ecsTarget": {"targetId": "web:shop", "taskSetsInfo": sets, "lifecycleEvents": events}}]},
+        {"id": "d-LAMBDA", "targets": [{"lambdaTarget": {"lambdaFunctionInfo": function}}]},
+        {"id": "d-NEW", "status": "Created"}, {"id": "d-EC2", "info": {"computePlatform": "Server"}}])
+    cd = client("codedeploy")
+    assert cd.list_deployment_targets(deploymentId="d-ECS")["targetIds"] == ["web:shop"]
+    target = cd.get_deployment_target(deploymentId="d-ECS", targetId="web:shop")["deploymentTarget"]
+    assert (target["deploymentTargetType"], target["ecsTarget"]["taskSetsInfo"], target["ecsTarget"]["lifecycleEvents"]) == ("ECSTarget", sets, events), target
+    (name,) = cd.list_deployment_targets(deploymentId="d-LAMBDA")["targetIds"]
+    target = cd.get_deployment_target(deploymentId="d-LAMBDA", targetId=name)["deploymentTarget"]
+    assert (target["deploymentTargetType"], target["lambdaTarget"]["lambdaFunctionInfo"]) == ("LambdaTarget", function), target
+    for code, call in (
+        ("DeploymentTargetDoesNotExistException", lambda: cd.get_deployment_target(deploymentId="d-ECS", targetId="other")),
+        ("DeploymentTargetIdRequiredException", lambda: cd.get_deployment_target(deploymentId="d-ECS", targetId="")),
+        ("DeploymentDoesNotExistException", lambda: cd.get_deployment_target(deploymentId="d-NOSUCH", targetId="a")),
+        ("DeploymentDoesNotExistException", lambda: cd.list_deployment_targets(deploymentId="d-NOSUCH")),
+        ("DeploymentDoesNotExistException", lambda: cd.get_deployment(deploymentId="d-NOSUCH")),
+        ("DeploymentNotStartedException", lambda: cd.list_deployment_targets(deploymentId="d-NEW")),
+        ("InvalidTargetFilterNameException", lambda: cd.list_deployment_targets(deploymentId="d-ECS", targetFilters={"odd": ["a"]})),
+        ("UnsupportedActionForDeploymentTypeException",
+         lambda: cd.put_lifecycle_event_hook_execution_status(deploymentId="d-EC2", lifecycleEventHookExecutionId="h", status="Succeeded")),
+    ):
+        with refused(code, 400):
+            call()
+    control("POST", "deployments", [{"id": "d-ECS", "status": "Succeeded"}])
+    assert cd.list_deployment_targets(deploymentId="d-ECS")["targetIds"] == [], "registered anew"
+
+
+@check
+def ecs_service_deployments():
+    def arn(kind, name):
+        return f"arn:aws:ecs:us-east-1:123456789012:{kind}/web/shop/{name}"
+
+    one, two = arn("service-deployment", "one"), arn("service-deployment", "two")
+    pause = {"hookId": "h", "targetType": "PAUSE", "status": "AWAITING_ACTION"}
+    balancer = {"targetGroupArn": "tg", "productionListenerRule": "rule"}
+    control("POST", "service_deployments", {
+        "deployments": [{"serviceDeploymentArn": one, "lifecycleHookDetails": [pause, {"hookId": "l", "targetType": "AWS_LAMBDA", "status": "IN_PROGRESS"}]},
+                        {"serviceDeploymentArn": two, "status": "SUCCESSFUL", "sourceServiceRevisions": [{"arn": arn("service-revision", "1")}]}],
+        "revisions": [{"serviceRevisionArn": arn("service-revision", "1"), "resolvedConfiguration": {"loadBalancers": [balancer]}}]})
+    ecs = client("ecs")
+    missing = arn("service-deployment", "three")
+    out = ecs.describe_service_deployments(serviceDeploymentArns=[two, missing])
+    assert [d["status"] for d in out["serviceDeployments"]] == ["SUCCESSFUL"] and out["failures"] == [{"arn": missing, "reason": "MISSING"}], out
+    (revision,) = ecs.describe_service_revisions(serviceRevisionArns=[arn("service-revision", "1")])["serviceRevisions"]
+    assert revision["resolvedConfiguration"]["loadBalancers"] == [balancer]
+    for code, call in (
+        ("InvalidParameterException", lambda: ecs.describe_service_deployments(serviceDeploymentArns=[])),
+        ("InvalidParameterException", lambda: ecs.describe_service_deployments(serviceDeploymentArns=["shop"])),
+        ("InvalidParameterException", lambda: ecs.continue_service_deployment(serviceDeploymentArn=one, hookId="h", action="GO")),
+        ("InvalidParameterException", lambda: ecs.continue_service_deployment(serviceDeploymentArn=one, hookId="l")),
+        ("InvalidParameterException", lambda: ecs.stop_service_deployment(serviceDeploymentArn=one, stopType="HALT")),
+        ("ServiceDeploymentNotFoundException", lambda: ecs.continue_service_deployment(serviceDeploymentArn=missing, hookId="h")),
+        ("ServiceDeploymentNotFoundException", lambda: ecs.stop_service_deployment(serviceDeploymentArn=missing)),
+        ("ConflictException", lambda: ecs.stop_service_deployment(serviceDeploymentArn=two)),
+    ):
+        with refused(code, 400):
+            call()
+    assert ecs.continue_service_deployment(serviceDeploymentArn=one, hookId="h", action="CONTINUE")["serviceDeploymentArn"] == one
+    with refused("InvalidParameterException"):
+        ecs.continue_service_deployment(serviceDeploymentArn=one, hookId="h", action="ROLLBACK")
+    assert ecs.stop_service_deployment(serviceDeploymentArn=one, stopType="ROLLBACK")["serviceDeploymentArn"] == one
+    with refused("ConflictException"):
+        ecs.stop_service_deployment(serviceDeploymentArn=one)
+    state = control("GET", "service_deployments")
+    assert [(a["hook_id"], a["action"]) for a in state["answers"]] == [("h", "CONTINUE")], state
+    assert [s["stop_type"] for s in state["stops"]] == ["ROLLBACK"] and state["deployments"][0]["status"] == "ROLLBACK_REQUESTED", state
+    for raw in ({"deployment": []}, {"deployments": [{"serviceDeploymentArn": one, "sate": "IN_PROGRESS"}]}, {"deployments": [{"serviceDeploymentArn": "one"}]},
+                {"deployments": [{"serviceDeploymentArn": one, "status": "RUNNING"}]}):
+        assert "error" in control("POST", "service_deployments", raw, status=400), raw
+
+
+@check
 def ecs_and_sts_answer():
     assert client("sts").get_caller_identity()["Account"] == "123456789012"
     assert client("ecs").create_cluster(clusterName="c")["cluster"]["clusterName"] == "c"
@@ -766,7 +843,8 @@ def wrong_control_calls_are_refused():
                        ("faults", [{"op": "ModifyRule", "kind": "ignored", "answer": "odd"}]), ("faults", [{"op": "X"}]), ("seed", {"wieghts": {}}),
                        ("metrics", [{"name": "n"}]), ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0)}]),
                        ("metrics", [{"namespace": "T", "name": "n", "minute": "2026-01-01T00:00:30Z", "value": 1}]),
-                       ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0), "valeu": 1}]), ("invoke", {}), ("deployments", [{}])):
+                       ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0), "valeu": 1}]), ("invoke", {}), ("deployments", [{}]), ("deployments", [{"id": "d-A", "targets": [{"ecsTarget": {"taskSets": []}}]}]),
+                       ("deployments", [{"id": "d-A", "targets": [{}]}]), ("deployments", [{"id": "d-A", "status": "Going"}])):
         assert "error" in control("POST", path, body, status=400), (path, body)
     control("GET", "nothing", status=404)
 
@@ -881,6 +959,38 @@ def time_outs_dead_pollers_and_init_errors():
     assert status == 202 and got["error_type"] == "Runtime.InitError" and "Config" in got["error"], got
     status, _, _ = request("POST", "/2018-06-01/runtime/invocation/unknown/response", b"{}")
     assert status == 400
+
+
+# -- function URLs -----------------------------------------------------------------------------------------------
+
+
+@check
+def a_function_url_hands_a_request_on_and_an_answer_back():
+    poller = Poller(lambda event: ("response", {"statusCode": 202, "headers": {"X-Echo": event["rawPath"]}, "body": event.get("body", "")}), "/fn/gate", rounds=3)
+    status, headers, body = request("POST", "/_url/gate/v1/a%20b?x=1&x=2", b'{"a":1}', {"content-type": "application/json", "x-test-iam": "arn:aws:iam::1:user/a"})
+    assert (status, headers["x-echo"], body) == (202, "/v1/a%20b", b'{"a":1}'), (status, headers, body)
+    status, headers, body = request("HEAD", "/_url/gate")
+    assert (status, headers["x-echo"], body) == (202, "/", b"")
+    status, _, body = request("PATCH", "/_url/gate/b", b"\xff\x00", {"authorization": "Bearer t"})
+    assert (status, body) == (202, b"/wA=")
+    first, second, third = (event for _, event in poller.seen)
+    assert (first["version"], first["rawQueryString"], first["requestContext"]["http"]["method"]) == ("2.0", "x=1&x=2", "POST"), first
+    assert first["requestContext"]["http"]["sourceIp"] == "127.0.0.1" and first["requestContext"]["domainName"] == first["headers"]["host"]
+    assert first["requestContext"]["authorizer"]["iam"]["userArn"] == "arn:aws:iam::1:user/a" and "x-test-iam" not in first["headers"]
+    assert "authorizer" not in second["requestContext"] and "body" not in second
+    assert (third["isBase64Encoded"], third["headers"]["authorization"]) == (True, "Bearer t")
+
+
+@check
+def a_function_url_says_what_went_wrong():
+    Poller(lambda event: ("error", {"errorType": "Boom", "errorMessage": "broke"}), "/fn/bad")
+    status, _, body = request("GET", "/_url/bad/")
+    assert (status, json.loads(body)["type"]) == (502, "Boom"), body
+    Poller(lambda event: ("response", {"hello": 1}), "/fn/bad")
+    status, headers, body = request("GET", "/_url/bad/")
+    assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {"hello": 1})
+    Poller(lambda event: ("response", {"statusCode": "200"}), "/fn/bad")
+    assert request("GET", "/_url/bad/")[0] == 502
 
 
 # -- running -----------------------------------------------------------------------------------------------------

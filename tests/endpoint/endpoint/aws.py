@@ -6,6 +6,7 @@ from . import wire
 from .cloudwatch import Store
 from .codedeploy import CodeDeploy
 from .dynamodb import Transactions
+from .ecs import Ecs
 from .elb import Elb
 from .errors import AwsError, not_emulated
 from .faults import OF_METRICS, OF_RULES, Faults, Journal
@@ -18,14 +19,14 @@ class Dropped(Exception):
 
 class Aws:
     def __init__(self):
-        self.moto, self.cloudwatch, self.codedeploy = Moto(), Store(), CodeDeploy()
+        self.moto, self.cloudwatch, self.codedeploy, self.ecs = Moto(), Store(), CodeDeploy(), Ecs()
         self.elb, self.transactions = Elb(self.moto), Transactions(self.moto)
         self.faults, self.journal = Faults(), Journal()
 
     def reset(self):
         self.faults.clear()
         with self.moto.lock:
-            for part in (self.moto, self.cloudwatch, self.codedeploy, self.elb, self.transactions):
+            for part in (self.moto, self.cloudwatch, self.codedeploy, self.ecs, self.elb, self.transactions):
                 part.reset()
         self.journal.clear()
 
@@ -91,6 +92,8 @@ class Aws:
                     return wire.success(call, self.codedeploy.handle(call))
                 if call.protocol == "cbor":
                     raise not_emulated("CodeDeploy over CBOR")
+            if call.service == "ecs" and self.ecs.handles(call):
+                return wire.success(call, self.ecs.handle(call))
             if call.service == "dynamodb":
                 return self.transactions.handle(call)
             return self.moto.send(call.http)

@@ -30,6 +30,8 @@ class Control:
             ("POST", "health"): lambda body, q: aws.elb.set_health(body),
             ("POST", "deployments"): lambda body, q: aws.codedeploy.register(body),
             ("GET", "hooks"): lambda body, q: {"answers": aws.codedeploy.answers, "stops": aws.codedeploy.stops},
+            ("POST", "service_deployments"): lambda body, q: aws.ecs.register(body),
+            ("GET", "service_deployments"): lambda body, q: aws.ecs.state(),
             ("POST", "seed"): lambda body, q: seed(aws.moto, body),
             ("GET", "messages"): lambda body, q: self.messages(q["queue"]),
             ("POST", "invoke"): lambda body, q: runtime.invoke(body),

@@ -1,16 +1,9 @@
 """The awsQuery protocol (elbv2, sns, sts): flat form fields in, XML out."""
 
-import functools
 import urllib.parse
 from xml.sax.saxutils import escape
 
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
-
-
-@functools.cache
-def model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+from .shape import model
 
 
 def operation(body: bytes) -> str:

@@ -1,10 +1,11 @@
-"""One HTTP port for everything: AWS calls, the Runtime API and the control plane."""
+"""One HTTP port for everything: AWS calls, the Runtime API, function URLs and the control plane."""
 
 import http.server
 import select
 import socket
 import struct
 
+from . import function_url
 from . import runtime as lambda_runtime
 from .aws import Aws, Dropped
 from .control import PREFIX, Control
@@ -25,7 +26,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except Dropped:
             self.cut()
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = do_TRACE = do_QUERY = handle_any
 
     def route(self, request, query):
         if request.path.startswith(PREFIX):
@@ -36,6 +37,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if answer is None:
                 raise Dropped
             return answer
+        if function_url.PATH.match(request.path):
+            return function_url.handle(self.server.runtime, request, query, self.client_address[0])
         return self.server.aws.handle(request)
 
     def read_body(self):
@@ -55,7 +58,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Head and body in one write."""
         head = [f"HTTP/1.1 {answer.status} -"] + [f"{k}: {v}" for k, v in answer.headers.items()]
         head.append(f"Content-Length: {len(answer.body)}")
-        self.wfile.write("\r\n".join([*head, "", ""]).encode("latin-1") + answer.body)
+        body = b"" if self.command == "HEAD" else answer.body
+        self.wfile.write("\r\n".join([*head, "", ""]).encode("latin-1") + body)
 
     def cut(self):
         """End the connection with a reset, as a broken network would."""
