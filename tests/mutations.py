@@ -41,6 +41,18 @@ COMMANDS = "src/handler/commands.rs"
 ALARMS = "src/handler/alarms.rs"
 HANDLER = "src/handler/mod.rs"
 JUDGE = "src/analysis/judge.rs"
+STANDING = "src/rollout/standing.rs"
+GATES = "src/rollout/gate.rs"
+TEND = "src/handler/gates.rs"
+HOOKS = "src/handler/hooks.rs"
+ASKED = "src/handler/http/asked.rs"
+FLAGGER = "src/handler/http/flagger.rs"
+LOADTESTER = "src/handler/http/loadtester.rs"
+KAYENTA = "src/handler/http/kayenta.rs"
+SPINNAKER = "src/handler/http/spinnaker.rs"
+GITHUB = "src/handler/http/github.rs"
+GITHUB_SETTINGS = "src/config/github.rs"
+HTTP_AUTH = "src/handler/http/auth.rs"
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,14 @@ ROLLBACK = "A promotion is taken back within its rollback window only, and only 
 ALARM = "An alarm drains the rollouts that it names, and no others"
 REMIND = "A condition that lasts is paged again, as often as the plan says"
 ONE_RULE = "Of two rollouts on one listener rule only one begins"
+GATE = "A caller hears pass only on a proof of the rollout and the step that it asks about"
+NO_ANSWER = "What we can't answer is neither pass nor a reason to roll back, and is asked again"
+ONE_ANSWER = "Whoever waits is told what was recorded before, and never two things"
+PASSES = "A deployment goes on only on a proof, before its traffic, when it goes back, or at the deadline if the plan says so"
+WAITERS = "Whoever waits is told at the deadline at the latest, and is not forgotten"
+STOPS = "A deployment that raises a harmful canary's share is stopped"
+MAY_ACT = "Only callers that may act change something"
+FORGED = "What is not GitHub's is not answered, and no token goes elsewhere"
 
 MUTATIONS = [
     # Never up without proof.
@@ -1497,6 +1517,399 @@ MUTATIONS = [
         'Some(other) => Some(format!("status {other}")),',
         "Some(_) => None,",
         "aws aws::answers::tests::whatever_is_not_whole_is_said",
+    ),
+    # What callers are told.
+    Mutation(
+        GATE,
+        "the proof of the step before counts",
+        STANDING,
+        "!is_of_this_step(record, last) =>",
+        "last.step.is_none() =>",
+        lib("rollout::standing::tests::what_was_proven_on_the_step_before_lets_nobody_go_on_to_the_next"),
+    ),
+    Mutation(
+        GATE,
+        "the verdict of the last release counts for ever",
+        ASKED,
+        "    record.phase.is_terminal() && now.duration_since",
+        "    record.phase == crate::rollout::record::Phase::Waiting && now.duration_since",
+        suite("callers::the_verdict_of_the_last_release_is_none_on_the_next"),
+    ),
+    Mutation(
+        GATE,
+        "a later rollout of the same name answers",
+        ASKED,
+        "match record.started.at == started {",
+        "match record.started.at >= started {",
+        suite("callers::a_canary_execution_is_of_the_rollout_and_the_groups_that_it_began_with"),
+    ),
+    Mutation(
+        GATE,
+        "the first traffic begins though nobody watches",
+        FLAGGER,
+        "Answer::Hold) if standing.may_begin() => {",
+        "Answer::Hold) if standing.share == Share::ZERO => {",
+        lib("handler::http::flagger::tests::the_first_traffic_needs_no_proof_and_a_promotion_always_does"),
+    ),
+    Mutation(
+        GATE,
+        "a promotion goes without proof where nothing was judged",
+        FLAGGER,
+        "Hook::ConfirmRollout | Hook::ConfirmTrafficIncrease, Answer::Hold)",
+        "_, Answer::Hold)",
+        lib("handler::http::flagger::tests::the_first_traffic_needs_no_proof_and_a_promotion_always_does"),
+    ),
+    Mutation(
+        GATE,
+        "the last rollout rolls back a canary that waits to begin",
+        FLAGGER,
+        'if phase == "Waiting" && (ended ||',
+        'if phase == "waiting" && (ended ||',
+        lib("handler::http::flagger::tests::what_became_of_the_last_rollout_does_not_roll_back_one_that_waits_to_begin"),
+    ),
+    Mutation(
+        GATE,
+        "a gate that says nothing of itself begins without proof",
+        LOADTESTER,
+        "        _ => Hook::ConfirmPromotion,\n",
+        "        _ => Hook::ConfirmTrafficIncrease,\n",
+        lib("handler::http::loadtester::tests::a_gate_of_which_nobody_says_what_it_guards_is_taken_for_the_strictest"),
+    ),
+    Mutation(
+        GATE,
+        "undecided is a pass when time is over",
+        KAYENTA,
+        'Some((SCORE_UNDECIDED, "Marginal"))',
+        'Some((SCORE_PASS, "Marginal"))',
+        suite("callers::argo_s_kayenta_provider_waits_and_scores"),
+    ),
+    Mutation(
+        GATE,
+        "a run that waits for the end ends at the first healthy step",
+        SPINNAKER,
+        "(Answer::Pass, _) if until == Until::Verdict =>",
+        "(Answer::Pass, _) =>",
+        lib("handler::http::spinnaker::tests::a_verdict_on_a_step_ends_a_run_that_asked_for_one_and_not_a_run_that_waits_for_the_end"),
+    ),
+    Mutation(
+        NO_ANSWER,
+        "a rollout that nobody ticks still answers",
+        ASKED,
+        "match standing.unwatched && standing.answer != Answer::Fail {",
+        "match standing.unwatched && standing.answer == Answer::Fail {",
+        suite("callers::a_rollout_that_nobody_ticks_answers_nobody"),
+    ),
+    Mutation(
+        NO_ANSWER,
+        "our own error rolls back",
+        FLAGGER,
+        "let counts = matches!(hook, Hook::Rollout | Hook::PreRollout);",
+        "let counts = matches!(hook, Hook::Rollout | Hook::PreRollout | Hook::Rollback);",
+        lib("handler::http::flagger::tests::no_error_of_ours_is_a_yes_to_a_rollback_or_a_status_that_is_tried_again"),
+    ),
+    Mutation(
+        NO_ANSWER,
+        "a no has a status that is tried again without its reason",
+        FLAGGER,
+        "    Response::text(403, why)",
+        "    Response::text(503, why)",
+        suite("callers::flagger_never_loses_a_reason_whatever_it_asks_and_whatever_is_wrong"),
+    ),
+    Mutation(
+        ONE_ANSWER,
+        "a question that comes again is a new one",
+        GATES,
+        "if let Some(at) = self.told.iter().position(|told| told.waiting == gate.waiting) {",
+        "if let Some(at) = self.told.iter().position(|told| told.waiting == gate.waiting && told.told.is_none()) {",
+        suite("hooks::a_question_that_comes_late_is_given_the_answer_that_was_given"),
+    ),
+    Mutation(
+        ONE_ANSWER,
+        "nobody remembers who was told",
+        GATES,
+        "self.told.extend(done.into_iter()",
+        "drop(done.into_iter()",
+        suite("hooks::a_question_that_comes_late_is_given_the_answer_that_was_given"),
+    ),
+    Mutation(
+        ONE_ANSWER,
+        "the same hook twice waits twice",
+        GATES,
+        "} else if self.gate(&gate.waiting).is_none() {",
+        "} else if !gate.waiting.name().is_empty() {",
+        suite("hooks::a_hook_waits_for_the_verdict_and_is_told_success_when_the_canary_is_healthy"),
+    ),
+    Mutation(
+        ONE_ANSWER,
+        "a call that fails is an answer for one who waits",
+        HOOKS,
+        "any(|record| record.gate(&waiting).is_some())",
+        "all(|record| record.id().is_empty())",
+        suite("hooks::a_hook_that_waits_is_told_nothing_else_because_a_call_fails"),
+    ),
+    Mutation(
+        PASSES,
+        "undecided is a pass",
+        GATES,
+        "        Answer::Hold if now < gate.deadline => None,\n",
+        "        Answer::Hold if now < gate.deadline => told(true, standing.why.clone()),\n",
+        suite("hooks::without_a_verdict_it_is_answered_in_time_as_the_plan_says"),
+    ),
+    Mutation(
+        PASSES,
+        "who has waited long enough passes",
+        GATES,
+        "told(on_deadline == OnDeadline::Pass && !standing.unwatched, why)",
+        "told(on_deadline == OnDeadline::Pass || !standing.unwatched, why)",
+        suite("hooks::without_a_verdict_it_is_answered_in_time_as_the_plan_says"),
+    ),
+    Mutation(
+        PASSES,
+        "`on_deadline: pass` passes for a rollout that nobody watches",
+        GATES,
+        "told(on_deadline == OnDeadline::Pass && !standing.unwatched, why)",
+        "told(on_deadline == OnDeadline::Pass, why)",
+        lib("rollout::gate::tests::nobody_passes_at_the_deadline_where_nobody_watches"),
+    ),
+    Mutation(
+        PASSES,
+        "the last minutes before a hundred percent are not waited for",
+        STANDING,
+        "        if !is_seen_to_its_end(record, last) {",
+        "        if false {",
+        lib("rollout::standing::tests::at_a_hundred_percent_the_last_minutes_of_the_step_before_count_too"),
+    ),
+    Mutation(
+        PASSES,
+        "a proof stays although the last minutes before a hundred percent throw doubt on it",
+        STANDING,
+        "        Reason::HarmSuspected { .. } | Reason::NotYetProven { .. } | Reason::SuspectedOfSticky { .. } => None,\n",
+        "",
+        lib("rollout::standing::tests::at_a_hundred_percent_the_last_minutes_of_the_step_before_count_too"),
+    ),
+    Mutation(
+        PASSES,
+        "health at a hundred percent needs no proof",
+        STANDING,
+        "if let (Some(proven), Share::FULL) = (record.proven, record.share()) {",
+        "if let (Some(proven), Share::FULL) = (record.proven.or(Some(Share::ZERO)), record.share()) {",
+        suite("hooks::a_hundred_percent_without_proof_is_not_health"),
+    ),
+    Mutation(
+        PASSES,
+        "a deployment that goes back waits for a verdict",
+        HOOKS,
+        'Deployment { is_going_back: true, .. } => Some("the deployment goes back: nothing stands in its way"),',
+        "Deployment { is_going_back: true, .. } => None,",
+        suite("hooks::a_code_deployment_that_undoes_another_one_is_let_through"),
+    ),
+    Mutation(
+        PASSES,
+        "a freeze of all rollouts lets deployments begin",
+        HOOKS,
+        "    Ok(match RecordStore::freeze(platform).await? {",
+        "    Ok(match RecordStore::freeze(platform).await?.filter(|_| false) {",
+        suite("hooks::a_freeze_and_a_deny_window_let_no_deployment_raise_its_share"),
+    ),
+    Mutation(
+        PASSES,
+        "a freeze of all rollouts lets whoever waits go on",
+        TEND,
+        "    Ok(standing.frozen_by(freeze.as_ref()))",
+        "    Ok(standing.frozen_by(freeze.as_ref().filter(|_| false)))",
+        suite("hooks::a_freeze_and_a_deny_window_let_no_deployment_raise_its_share"),
+    ),
+    Mutation(
+        PASSES,
+        "a shift that no tick has seen is let go on",
+        HOOKS,
+        "share.filter(|share| !share.same_as(stands))",
+        "share.filter(|share| share.same_as(stands) && !share.same_as(stands))",
+        suite("hooks::what_was_proven_before_a_shift_that_no_tick_has_seen_lets_ecs_wait"),
+    ),
+    Mutation(
+        PASSES,
+        "a pair of groups that was named once is never turned",
+        HOOKS,
+        "    if named.stable == found.canary && named.canary == found.stable {",
+        "    if named.stable == found.canary && named.canary != found.stable {",
+        suite("hooks::groups_that_were_named_once_are_turned_as_the_deployment_has_them"),
+    ),
+    Mutation(
+        STOPS,
+        "a stop that comes too late is told as a success",
+        TEND,
+        "Deployment { ended: Some(_), .. } => return Stop::TooLate,",
+        "Deployment { ended: Some(_), .. } => return Stop::Done,",
+        suite("hooks::a_deployment_that_was_over_before_it_was_stopped_is_told_as_what_it_is"),
+    ),
+    Mutation(
+        PASSES,
+        "weights that another hand raised let a deployment pass",
+        HOOKS,
+        "hook.stage == SHIFT && hook.share",
+        "hook.share",
+        suite("hooks::weights_that_another_hand_raised_let_no_ecs_deployment_pass"),
+    ),
+    Mutation(
+        PASSES,
+        "a shift that no tick has seen yet counts as none",
+        HOOKS,
+        "share == Share::ZERO && stage.starts_with(\"PRE_\");",
+        "share <= Share::FULL && stage.starts_with(\"PRE_\");",
+        suite("hooks::a_shift_that_no_tick_has_seen_yet_is_not_before_the_traffic"),
+    ),
+    Mutation(
+        PASSES,
+        "a new version that was taken out of the traffic may begin anew",
+        HOOKS,
+        "Answer::Hold && !record.has_compared();",
+        "Answer::Hold;",
+        suite("hooks::a_new_version_that_was_taken_out_of_the_traffic_is_not_before_it"),
+    ),
+    Mutation(
+        WAITERS,
+        "who waits past the deadline waits on",
+        GATES,
+        "        Answer::Hold if now < gate.deadline => None,\n",
+        "        Answer::Hold if now < gate.deadline + PAGED_AFTER * 100 => None,\n",
+        suite("hooks::without_a_verdict_it_is_answered_in_time_as_the_plan_says"),
+    ),
+    Mutation(
+        WAITERS,
+        "an answer that was not taken is forgotten",
+        GATES,
+        "            gate.told.is_some() && (told.contains(&gate.waiting) || gone.contains(&gate.waiting))",
+        "            gate.told.is_some() || told.contains(&gate.waiting) || gone.contains(&gate.waiting)",
+        suite("hooks::what_is_told_is_recorded_first_and_told_until_it_was_taken"),
+    ),
+    Mutation(
+        WAITERS,
+        "a rollout in which somebody waits is over",
+        RECORD,
+        "self.phase.is_terminal() && self.outbox.is_empty() && self.gates.is_empty()",
+        "self.phase.is_terminal() && self.outbox.is_empty()",
+        lib("rollout::gate::tests::a_rollout_is_not_over_while_somebody_waits_in_it"),
+    ),
+    Mutation(
+        WAITERS,
+        "a deployment that is not found once is over",
+        GATES,
+        "now.duration_since(since) >= GONE_AFTER",
+        "now.duration_since(since) < GONE_AFTER",
+        suite("hooks::a_deployment_that_is_not_found_once_is_still_watched_and_after_some_minutes_is_over"),
+    ),
+    Mutation(
+        WAITERS,
+        "who waits in a deployment that is not found is dropped",
+        DECIDE,
+        "    if record.owner_gone.is_none() {\n        next.gates.retain",
+        "    if record.owner.is_some() {\n        next.gates.retain",
+        suite("hooks::a_deployment_that_is_not_found_once_is_still_watched_and_after_some_minutes_is_over"),
+    ),
+    Mutation(
+        STOPS,
+        "nobody stops it",
+        GATES,
+        "(going && !open && Standing::of(self, now).answer == Answer::Fail).then_some(owner)",
+        "(going && !open && Standing::of(self, now).answer == Answer::Pass).then_some(owner)",
+        suite("hooks::a_deployment_that_still_shifts_to_a_harmful_canary_is_stopped_once"),
+    ),
+    Mutation(
+        STOPS,
+        "a stop that failed counts",
+        TEND,
+        "    Stop::Failed\n",
+        "    Stop::Done\n",
+        suite("hooks::a_deployment_that_still_shifts_to_a_harmful_canary_is_stopped_once"),
+    ),
+    Mutation(
+        STOPS,
+        "whoever was stopped once is left alone",
+        GATES,
+        "self.owner_stopped.is_some_and(lately)",
+        "(self.owner_stopped.is_some() || self.owner_stopped.is_some_and(lately))",
+        suite("hooks::a_deployment_that_goes_on_although_it_was_stopped_is_stopped_again"),
+    ),
+    Mutation(
+        STOPS,
+        "a hook that nobody waits for any more counts as told",
+        GATES,
+        "told.contains(&gate.waiting) && gate.told.as_ref().is_some_and(|told| !told.pass)",
+        "!gate.waiting.name().is_empty() && gate.told.as_ref().is_some_and(|told| !told.pass)",
+        suite("hooks::a_deployment_whose_hook_is_no_longer_there_is_stopped_itself"),
+    ),
+    Mutation(
+        MAY_ACT,
+        "anybody turns the gates of the load tester",
+        LOADTESTER,
+        "if !request.caller.may_act {",
+        "if !request.caller.may_act && request.caller.name.is_empty() {",
+        suite("callers::the_load_tester_s_switches_are_commands_for_those_who_may_act"),
+    ),
+    Mutation(
+        MAY_ACT,
+        "anybody starts a rollout",
+        SPINNAKER,
+        "Wanted::Start(_) if !request.caller.may_act =>",
+        "Wanted::Start(_) if request.caller.name.is_empty() =>",
+        suite("callers::spinnaker_s_webhook_stage_starts_a_plan_once_and_waits_for_its_end"),
+    ),
+    Mutation(
+        MAY_ACT,
+        "anybody cancels a run",
+        SPINNAKER,
+        "    if !request.caller.may_act {",
+        "    if request.caller.name.is_empty() {",
+        suite("callers::a_run_that_is_cancelled_drains_the_canary_if_the_caller_may_act"),
+    ),
+    Mutation(
+        FORGED,
+        "an empty secret is one",
+        GITHUB,
+        "filter(|s| !s.is_empty())",
+        "filter(|s| s.len() < 4096)",
+        lib("handler::http::github::tests::a_signature_is_github_s_of_just_this_body"),
+    ),
+    Mutation(
+        FORGED,
+        "signatures are not looked at",
+        GITHUB,
+        "mac.verify_slice(&signature).is_ok()",
+        "mac.verify_slice(&signature).is_ok() || true",
+        lib("handler::http::github::tests::a_signature_is_github_s_of_just_this_body"),
+    ),
+    Mutation(
+        FORGED,
+        "the answer goes to whatever host the event names",
+        GITHUB_SETTINGS,
+        "url.strip_prefix(self.as_str())?",
+        'url.splitn(4, "/").nth(3)?',
+        lib("config::github::tests::a_callback_url_is_the_api_s_for_one_run_and_nothing_else"),
+    ),
+    Mutation(
+        FORGED,
+        "the answer goes to a run of another repository",
+        GITHUB,
+        "is_some_and(|run| run.is_of(repository))",
+        "is_some_and(|run| run.id > 0)",
+        suite("github::a_token_goes_to_no_address_that_an_event_chooses"),
+    ),
+    Mutation(
+        FORGED,
+        "plain HTTP leads anywhere",
+        GITHUB_SETTINGS,
+        '"http" if plain && here =>',
+        '"http" if plain =>',
+        lib("config::github::tests::the_api_is_reached_by_https_or_on_this_very_machine"),
+    ),
+    Mutation(
+        FORGED,
+        "a webhook is let in whoever has signed it",
+        HTTP_AUTH,
+        ".filter(|agreed| agreed.has_signed(request))",
+        ".filter(|agreed| agreed.has_signed(request) || true)",
+        suite("github::whoever_is_not_github_is_nobody"),
     ),
 ]
 
