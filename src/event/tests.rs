@@ -5,7 +5,7 @@ use crate::rollout::command::Resume;
 use serde_json::json;
 
 /// Every file in `events/`, with what it is.
-const EVENTS: [(&str, &str, &str); 39] = [
+const EVENTS: [(&str, &str, &str); 41] = [
     ("abort.json", "abort", include_str!("../../events/abort.json")),
     ("alarm-eventbridge.json", "alarm", include_str!("../../events/alarm-eventbridge.json")),
     (
@@ -38,7 +38,9 @@ const EVENTS: [(&str, &str, &str); 39] = [
     ("http-health.json", "http", include_str!("../../events/http-health.json")),
     ("http-history.json", "http", include_str!("../../events/http-history.json")),
     ("http-kayenta-basic.json", "http", include_str!("../../events/http-kayenta-basic.json")),
+    ("http-loadtester.json", "http", include_str!("../../events/http-loadtester.json")),
     ("http-pause-iam.json", "http", include_str!("../../events/http-pause-iam.json")),
+    ("http-spinnaker.json", "http", include_str!("../../events/http-spinnaker.json")),
     ("http-verdict.json", "http", include_str!("../../events/http-verdict.json")),
     ("list.json", "list", include_str!("../../events/list.json")),
     ("pause.json", "pause", include_str!("../../events/pause.json")),

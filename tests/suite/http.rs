@@ -750,6 +750,9 @@ fn the_sample_requests_are_let_in_and_answered() {
         (include_str!("../../events/http-pause-iam.json"), 200, "assumed-role/deployer/release-42: look"),
         (include_str!("../../events/http-abort-signed.json"), 200, "deploy for ana: checkout fails"),
         (include_str!("../../events/http-freeze-base64.json"), 403, ""),
+        (include_str!("../../events/http-flagger.json"), 403, ""),
+        (include_str!("../../events/http-loadtester.json"), 403, ""),
+        (include_str!("../../events/http-spinnaker.json"), 202, ""),
     ] {
         let world = open(World::on_first_step(3));
         let event: Value = serde_json::from_str(text).unwrap();
