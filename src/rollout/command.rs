@@ -523,6 +523,41 @@ mod tests {
     }
 
     #[test]
+    fn whoever_aborts_what_is_drained_for_harm_does_not_change_why() {
+        let mut harmful = Record::on(0).in_phase(Phase::Draining);
+        harmful.cause = Some(Cause::Harm);
+        assert_eq!(asked(&harmful, Order::Abort, 5.0).unwrap().done().cause, Some(Cause::Harm));
+        let mut before = Record::on(0);
+        before.cause = Some(Cause::Harm);
+        assert_eq!(asked(&before, Order::Abort, 5.0).unwrap().done().cause, Some(Cause::Order));
+    }
+
+    #[test]
+    fn resume_says_whether_a_burn_in_has_ended_or_there_was_none() {
+        let mut ended = Record::on(0).planned(|plan| plan.rules.burn_in = Span::from_minutes(30));
+        ended.burnt_in = Some(Minute::of(at(20)));
+        assert!(asked(&ended, Order::Resume(None), 5.0).unwrap_err().0.contains("ended already"));
+        let refusal = asked(&Record::on(0), Order::Resume(None), 5.0).unwrap_err();
+        assert!(refusal.0.contains("is running, not paused or frozen"), "{refusal}");
+    }
+
+    #[test]
+    fn what_somebody_else_has_now_is_not_rolled_back_and_an_alarm_that_cannot_is_told() {
+        let promoted = || {
+            let mut record = Record::on(3).in_phase(Phase::Promoted);
+            record.since = at(20);
+            record
+        };
+        let refusal = asked(&promoted(), Order::Abort, 50.0).unwrap_err();
+        assert!(refusal.0.contains("somebody else has it now"), "{refusal}");
+        let unhealthy = sight(100.0, 0);
+        let refusal = obey(&promoted(), Order::Abort, &unhealthy, &audit(), at(30)).unwrap_err();
+        assert!(refusal.0.contains("no healthy target"), "{refusal}");
+        let told = obey(&promoted(), Order::Brake, &unhealthy, &audit(), at(30)).unwrap();
+        assert_eq!((told.writes(), told.pages()), (None, vec!["drain_blocked"]));
+    }
+
+    #[test]
     fn observe_mode_writes_nothing_on_anybodys_word() {
         let record = Record::on(0).planned(|plan| plan.mode = Mode::Observe);
         assert!(asked(&record, Order::Promote, 5.0).is_err());

@@ -2,6 +2,7 @@
 
 use canary_gate::ports::FailureKind;
 use canary_gate::rollout::record::Phase;
+use canary_gate::sim::run::default_plan;
 use canary_gate::sim::{Fault, Operation, Outcome};
 use canary_gate::units::{Minute, Share};
 use serde_json::{Value, json};
@@ -260,4 +261,31 @@ fn a_record_that_cannot_be_read_stops_no_other_and_counts_as_a_tick_not_complete
     let line = canary_gate::handler::telemetry::lines(&answer, "gate", world.minute.start()).remove(0);
     assert!(line.contains("\"TicksCompleted\":0"), "{line}");
     world.minute = world.minute.plus(1);
+}
+
+#[test]
+fn a_canary_that_has_traffic_already_is_not_started_but_may_be_watched() {
+    let world = World::quiet();
+    world.meddle(95, 5);
+    let start = |keys: Value| {
+        let mut plan = default_plan();
+        for (key, value) in keys.as_object().unwrap() {
+            plan[key] = value.clone();
+        }
+        world.command(&json!({ "command": "start", "plan": plan }))
+    };
+    let refused = start(json!({})).unwrap_err().to_string();
+    assert!(refused.contains("set its weight to 0 first"), "{refused}");
+    assert!(world.cloud.record(ROLLOUT).is_none());
+    assert!(start(json!({ "mode": "observe" })).is_ok());
+}
+
+#[test]
+fn a_start_that_the_table_refuses_for_a_moment_does_not_claim_that_the_name_is_taken() {
+    let world = World::quiet();
+    let outcome = Outcome::Fails(FailureKind::Throttled);
+    world.cloud.fail(Fault { operation: Operation::Create, outcome, times: 1 });
+    let start = || world.command(&json!({ "command": "start", "plan": default_plan() }));
+    assert_eq!(start().unwrap_err().error_type(), "CallFailed");
+    assert!(start().is_ok());
 }
