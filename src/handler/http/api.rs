@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::HandlerError;
 use super::super::commands::command;
-use super::asked::{NoAnswer, find, stand};
+use super::asked::{NoAnswer, find_standing};
 use super::request::{Request, Response};
 use super::unavailable;
 use crate::config::{Problem, SHOWN_PROBLEMS};
@@ -128,12 +128,8 @@ async fn verdict<P: Platform>(
     let Verb::Status { rollout } = http_command("status", &said, &json!({}), "")?.verb else {
         return Ok(Response::error(404, "not found"));
     };
-    let standing = match find(platform, &rollout, now).await {
-        Ok(record) => stand(platform, &record, now).await,
-        Err(error) => Err(error),
-    };
-    let standing = match standing {
-        Ok(standing) => standing,
+    let standing = match find_standing(platform, &rollout, now).await {
+        Ok((_, standing)) => standing,
         Err(NoAnswer::NoSuch(words)) => return Err(HandlerError::NotFound(words)),
         Err(NoAnswer::Cannot(words)) => return Ok(unavailable(&words)),
     };

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::request::{Request, Response};
+use super::run_id::RunId;
 use crate::config::is_rollout_name;
 use crate::handler::{HandlerError, gates};
 use crate::ports::{Failure, Platform};
@@ -89,16 +90,34 @@ pub(in crate::handler) fn has_ended_long_ago(record: &Record, now: Timestamp) ->
 }
 
 /// Where a rollout stands. One that nobody watches has no answer, unless it was found harmful before.
-pub(super) async fn stand<P: Platform>(
-    platform: &P,
-    record: &Record,
-    now: Timestamp,
-) -> Result<Standing, NoAnswer> {
+async fn stand<P: Platform>(platform: &P, record: &Record, now: Timestamp) -> Result<Standing, NoAnswer> {
     let standing = gates::standing(platform, record, now).await.map_err(|failure| unread(&failure))?;
     match standing.unwatched && standing.answer != Answer::Fail {
         false => Ok(standing),
         true => Err(NoAnswer::Cannot(standing.why)),
     }
+}
+
+/// The rollout of a name, and where it stands.
+pub(super) async fn find_standing<P: Platform>(
+    platform: &P,
+    name: &str,
+    now: Timestamp,
+) -> Result<(Record, Standing), NoAnswer> {
+    let record = find(platform, name, now).await?;
+    let standing = stand(platform, &record, now).await?;
+    Ok((record, standing))
+}
+
+/// The rollout that a run began with, and where it stands.
+pub(super) async fn find_standing_of<P: Platform>(
+    platform: &P,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<(Record, Standing), NoAnswer> {
+    let record = find_started(platform, &run.rollout, run.started).await?;
+    let standing = stand(platform, &record, now).await?;
+    Ok((record, standing))
 }
 
 /// The answer in one line, for people.

@@ -106,10 +106,20 @@ impl Refusal {
     }
 }
 
-/// Somebody who is known, and the signature to remember if they made one of their own.
-struct Known {
-    caller: Caller,
+/// Somebody who is known, and the signature that counts once: of their own, and of a change. IAM has its own means
+/// against a request that comes twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Admitted {
+    pub(super) caller: Caller,
     signature: Option<[u8; 32]>,
+}
+
+impl Admitted {
+    /// The key that must not come twice, and until when it is good.
+    pub(super) fn counts_once(&self, now: Timestamp) -> Option<(String, Timestamp)> {
+        let hex = self.signature?.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some((hex, now + REMEMBERED))
+    }
 }
 
 impl Doors {
@@ -131,7 +141,7 @@ impl Doors {
     }
 
     /// Lets a caller in who is known and does not ask too often.
-    pub(super) fn admit(&self, request: &HttpRequest, now: Timestamp) -> Result<Caller, Refusal> {
+    pub(super) fn admit(&self, request: &HttpRequest, now: Timestamp) -> Result<Admitted, Refusal> {
         let known = match self.identify(request, now) {
             Ok(known) => known,
             Err(why) => return Err(self.refuse(request, why, now)),
@@ -142,15 +152,11 @@ impl Doors {
             return Err(Refusal::TooMany(seconds));
         }
         let changes = !matches!(request.method.as_str(), "GET" | "HEAD");
-        match known.signature.filter(|_| changes) {
-            Some(signature) => {
-                let fresh = memory.remember(signature, now);
-                drop(memory);
-                fresh.map_err(|why| self.refuse(request, why, now))?;
-            }
-            None => drop(memory),
-        }
-        Ok(known.caller)
+        let signature = known.signature.filter(|_| changes);
+        let fresh = signature.map_or(Ok(()), |signature| memory.remember(signature, now));
+        drop(memory);
+        fresh.map_err(|why| self.refuse(request, why, now))?;
+        Ok(Admitted { signature, ..known })
     }
 
     /// Lets GitHub in, by the signature of its webhook, if an App is configured; and what was agreed on with it.
@@ -178,10 +184,10 @@ impl Doors {
     }
 
     /// Who it is; else what is wrong with the proof, in words that are for the log alone.
-    fn identify(&self, request: &HttpRequest, now: Timestamp) -> Result<Known, &'static str> {
+    fn identify(&self, request: &HttpRequest, now: Timestamp) -> Result<Admitted, &'static str> {
         if let Some(arn) = &request.iam {
             let caller = Caller { name: on_one_line(arn, NAME_MAX), may_act: true };
-            return Ok(Known { caller, signature: None });
+            return Ok(Admitted { caller, signature: None });
         }
         if let Some(signature) = request.headers.get(SIGNATURE_HEADER) {
             return self.by_signature(request, signature, now);
@@ -198,7 +204,7 @@ impl Doors {
     }
 
     /// All hashes are compared, each in the same time.
-    fn by_token(&self, token: &str) -> Option<Known> {
+    fn by_token(&self, token: &str) -> Option<Admitted> {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let mut found = None;
         for known in &self.callers {
@@ -208,7 +214,7 @@ impl Doors {
                 found = Some(known);
             }
         }
-        found.map(|known| Known { caller: caller(known), signature: None })
+        found.map(|known| Admitted { caller: caller(known), signature: None })
     }
 
     fn by_signature(
@@ -216,7 +222,7 @@ impl Doors {
         request: &HttpRequest,
         signature: &str,
         now: Timestamp,
-    ) -> Result<Known, &'static str> {
+    ) -> Result<Admitted, &'static str> {
         let timestamp = request.headers.get(TIMESTAMP_HEADER).ok_or("signed without a timestamp")?;
         let seconds = timestamp.parse().ok().filter(|_| timestamp.bytes().all(|b| b.is_ascii_digit()));
         let signed_at = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
@@ -236,7 +242,7 @@ impl Doors {
         if now.duration_since(signed_at).abs() > SIGNATURE_LIFE {
             return Err("signed at another time");
         }
-        Ok(Known { caller: caller(known), signature: Some(signature) })
+        Ok(Admitted { caller: caller(known), signature: Some(signature) })
     }
 }
 
@@ -256,16 +262,6 @@ impl Memory {
         self.signatures.insert(signature, now);
         Ok(())
     }
-}
-
-/// What must not come twice of a request that was let in: the signature of a change, and until when it is good. IAM
-/// has its own means against that.
-pub(super) fn counts_once(request: &HttpRequest, now: Timestamp) -> Option<(String, Timestamp)> {
-    let changes = !matches!(request.method.as_str(), "GET" | "HEAD");
-    let signature = request.headers.get(SIGNATURE_HEADER).filter(|_| changes && request.iam.is_none())?;
-    let signature = from_hex(signature.strip_prefix("sha256=").unwrap_or(signature))?;
-    let hex: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some((hex, now + REMEMBERED))
 }
 
 fn caller(known: &KnownCaller) -> Caller {
@@ -365,8 +361,10 @@ mod tests {
         request
     }
 
-    fn name(admitted: Result<Caller, Refusal>) -> Result<String, Refusal> {
-        admitted.map(|caller| format!("{} {}", caller.name, if caller.may_act { "acts" } else { "asks" }))
+    fn name(admitted: Result<Admitted, Refusal>) -> Result<String, Refusal> {
+        let name =
+            |Caller { name, may_act }: Caller| format!("{name} {}", if may_act { "acts" } else { "asks" });
+        admitted.map(|admitted| name(admitted.caller))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::asked::{NoAnswer, find, sentence, stand};
+use super::asked::{NoAnswer, find_standing, sentence};
 use super::request::{Request, Response};
 use crate::ports::Platform;
 use crate::rollout::standing::{Answer, Standing};
@@ -109,12 +109,9 @@ pub(super) async fn answer<P: Platform>(platform: &P, request: &Request<'_>, now
     let (name, phase) = (payload.rollout(), payload.phase());
     match hook {
         Hook::PostRollout | Hook::Event => Response::text(200, "noted"),
-        _ => match find(platform, name, now).await {
+        _ => match find_standing(platform, name, now).await {
             Err(error) => without_answer(hook, &error, payload.metadata("on_error")),
-            Ok(record) => match stand(platform, &record, now).await {
-                Err(error) => without_answer(hook, &error, payload.metadata("on_error")),
-                Ok(standing) => project(hook, &standing, record.phase.is_terminal(), phase),
-            },
+            Ok((record, standing)) => project(hook, &standing, record.phase.is_terminal(), phase),
         },
     }
 }

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::asked::{NoAnswer, find, find_started, has_ended_long_ago, sentence, stand, text, unread};
+use super::asked::{find, find_standing_of, has_ended_long_ago, sentence, text, unread};
 use super::request::{Request, Response};
 use super::run_id::{RunId, Until};
 use crate::ports::Platform;
@@ -124,18 +124,13 @@ async fn look<P: Platform>(platform: &P, request: &Request<'_>, run: &str, now: 
     let Some(run) = RunId::decode(run) else {
         return Response::error(404, "no such canary execution");
     };
-    let found = find_started(platform, &run.rollout, run.started).await;
-    let found = match found {
-        Ok(record) => stand(platform, &record, now).await.map(|standing| (standing, record)),
-        Err(error) => Err(error),
-    };
-    match found {
-        Ok((standing, record)) => {
+    match find_standing_of(platform, &run, now).await {
+        Ok((record, standing)) => {
             let application =
                 request.http.query.get("application").map_or(run.rollout.as_str(), String::as_str);
             Response::json(200, &execution(&record, &standing, run.deadline, application, now))
         }
-        Err(error @ (NoAnswer::NoSuch(_) | NoAnswer::Cannot(_))) => error.response(),
+        Err(error) => error.response(),
     }
 }
 

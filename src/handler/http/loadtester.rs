@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::super::commands::give_order;
-use super::asked::{audit, failed, find, stand};
+use super::asked::{audit, failed, find, find_standing};
 use super::flagger::{Hook, Payload, project};
 use super::request::{Request, Response};
 use crate::handler::HandlerError;
@@ -57,12 +57,9 @@ fn gate_hook(payload: &Payload) -> Hook {
 }
 
 async fn check<P: Platform>(platform: &P, hook: Hook, payload: &Payload, now: Timestamp) -> Response {
-    match find(platform, payload.rollout(), now).await {
+    match find_standing(platform, payload.rollout(), now).await {
         Err(error) => Response::text(403, error.words()),
-        Ok(record) => match stand(platform, &record, now).await {
-            Err(error) => Response::text(403, error.words()),
-            Ok(standing) => project(hook, &standing, record.phase.is_terminal(), payload.phase()),
-        },
+        Ok((record, standing)) => project(hook, &standing, record.phase.is_terminal(), payload.phase()),
     }
 }
 

@@ -146,21 +146,23 @@ async fn respond<P: Platform>(platform: &P, doors: &Doors, http: &HttpRequest, n
     if open == Some(Speaks::GitHub) {
         return webhook(platform, doors, http, now).await;
     }
-    let caller = match doors.admit(http, now) {
-        Ok(caller) => caller,
+    let admitted = match doors.admit(http, now) {
+        Ok(admitted) => admitted,
         Err(refusal) => return refusal.response(),
     };
     let Some(route) = route else { return Response::error(404, "not found") };
     if !route.allows(&http.method) {
         return Response::error(405, "method not allowed").with("allow", route.allowed());
     }
-    if let Some(refused) = came_before(platform, doors, http, now).await {
+    if let Some((key, until)) = admitted.counts_once(now)
+        && let Some(refused) = came_before(platform, doors, http, (&key, until), now).await
+    {
         return refused;
     }
     // What is answered to HEAD is what GET would say, without the body.
     let as_get = (http.method == "HEAD").then(|| HttpRequest { method: "GET".to_owned(), ..http.clone() });
     let rest = parts[route.prefix..].iter().map(|part| (*part).to_owned()).collect();
-    let request = Request { http: as_get.as_ref().unwrap_or(http), rest, caller };
+    let request = Request { http: as_get.as_ref().unwrap_or(http), rest, caller: admitted.caller };
     match route.speaks {
         Speaks::Api | Speaks::Health | Speaks::GitHub => api::answer(platform, &request, now).await,
         Speaks::Flagger => flagger::answer(platform, &request, now).await,
@@ -175,10 +177,10 @@ async fn came_before<P: Platform>(
     platform: &P,
     doors: &Doors,
     http: &HttpRequest,
+    (key, until): (&str, Timestamp),
     now: Timestamp,
 ) -> Option<Response> {
-    let (key, until) = auth::counts_once(http, now)?;
-    match platform.take_once(&key, until).await {
+    match platform.take_once(key, until).await {
         Ok(true) => None,
         Ok(false) => Some(doors.refuse(http, "signed and sent before", now).response()),
         Err(failure) => {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::super::commands::{command, give_order};
-use super::asked::{NoAnswer, audit, failed, find, find_started, sentence, stand, text};
+use super::asked::{NoAnswer, audit, failed, find, find_standing_of, find_started, sentence, text};
 use super::request::{Request, Response};
 use super::run_id::{RunId, Until};
 use crate::config::{CheckedPlan, Scope, parse_plan, parse_plan_value};
@@ -158,13 +158,8 @@ async fn look<P: Platform>(platform: &P, run: &str, now: Timestamp) -> Response 
     let Some(run) = RunId::decode(run) else {
         return Response::error(404, "no such run");
     };
-    let found = found(platform, &run).await;
-    let found = match found {
-        Ok(record) => stand(platform, &record, now).await.map(|standing| (standing, record)),
-        Err(error) => Err(error),
-    };
-    match found {
-        Ok((standing, record)) => Response::json(200, &project(&standing, &record.phase, run.until)),
+    match find_standing_of(platform, &run, now).await {
+        Ok((record, standing)) => Response::json(200, &project(&standing, &record.phase, run.until)),
         Err(error) => lost(&error),
     }
 }
