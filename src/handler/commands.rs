@@ -160,10 +160,7 @@ async fn start<P: Platform>(
     }
     match platform.freeze().await {
         Ok(None) => {}
-        Ok(Some(by)) => warnings.push(format!(
-            "all rollouts are frozen by {}: {}; the first shift waits for `thaw`",
-            by.actor, by.reason
-        )),
+        Ok(Some(by)) => warnings.push(format!("{}; the first shift waits for `thaw`", by.froze_all())),
         Err(failure) => warnings.push(format!("whether all rollouts are frozen was not read: {failure}")),
     }
     if let Some(window) = plan.deny_windows.denies(now) {

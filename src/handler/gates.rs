@@ -16,17 +16,7 @@ pub(super) async fn tend<P: Platform>(
     now: Timestamp,
     troubles: &mut Vec<String>,
 ) -> Record {
-    let next = if record.is_asked() {
-        match standing(platform, &record, now).await {
-            Ok(standing) => record.answering(&standing, now),
-            Err(failure) => {
-                troubles.push(format!("whether all rollouts are frozen was not read: {failure}"));
-                None
-            }
-        }
-    } else {
-        None
-    };
+    let next = answers(platform, &record, now, troubles).await;
     let record = match next {
         Some(next) => match keep(platform, &next, troubles).await {
             Some(stored) => stored,
@@ -44,6 +34,25 @@ pub(super) async fn tend<P: Platform>(
         return record;
     }
     keep(platform, &next, troubles).await.unwrap_or(record)
+}
+
+/// The record with the answers that can be given now, if anybody waits for one.
+async fn answers<P: Platform>(
+    platform: &P,
+    record: &Record,
+    now: Timestamp,
+    troubles: &mut Vec<String>,
+) -> Option<Record> {
+    if !record.is_asked() {
+        return None;
+    }
+    match standing(platform, record, now).await {
+        Ok(standing) => record.answering(&standing, now),
+        Err(failure) => {
+            troubles.push(format!("whether all rollouts are frozen was not read: {failure}"));
+            None
+        }
+    }
 }
 
 /// Where a rollout stands for those who raise shares: as it does, unless somebody has frozen all rollouts.

@@ -10,7 +10,7 @@ use crate::config::{CheckedPlan, guard_plan};
 use crate::event::{CodeDeployHook, EcsHook, EcsPaused, Invocation};
 use crate::ports::{Deployment, Failure, FailureKind, Platform, RecordStore};
 use crate::rollout::gate::{Gate, Owner, Told, Waiting};
-use crate::rollout::plan::{ANSWER_WITHIN, Sticky, Targets};
+use crate::rollout::plan::{Sticky, Targets};
 use crate::rollout::record::{Audit, Record};
 use crate::rollout::standing::{Answer, Standing};
 use crate::units::Share;
@@ -38,11 +38,10 @@ const BEFORE_TRAFFIC: [&str; 9] = [
     "TEST_TRAFFIC_SHIFT",
     "POST_TEST_TRAFFIC_SHIFT",
 ];
-/// The stage at which ECS is about to write the weights that it tells.
-const SHIFT: &str = "PRODUCTION_TRAFFIC_SHIFT";
-
 /// Those of them in which nothing of the new version need be there.
 const EARLY: [&str; 3] = ["BeforeInstall", "RECONCILE_SERVICE", "PRE_SCALE_UP"];
+/// The stage at which ECS is about to write the weights that it tells.
+const SHIFT: &str = "PRODUCTION_TRAFFIC_SHIFT";
 
 /// Parks a CodeDeploy hook; a tick answers it. An error means that Lambda should hand over the event again. What another
 /// try can't mend is told at once: an hour's silence would end the same.
@@ -55,8 +54,8 @@ pub(super) async fn code_deploy<P: Platform>(
     let waiting =
         Waiting::CodeDeployHook { deployment: hook.deployment.clone(), execution: hook.execution.clone() };
     let told = match parked(platform, &owner, &waiting, now).await {
-        Ok(answer) => return Ok(answer),
-        Err(Unobservable::Outright(told)) => told,
+        Ok(Asked::Parked(answer)) => return Ok(answer),
+        Ok(Asked::Outright(why)) => Told { pass: true, why, at: now },
         Err(Unobservable::Never(why) | Unobservable::NotYet(why)) => Told { pass: false, why, at: now },
         Err(Unobservable::Failed(HandlerError::Failed(failure)))
             if matches!(failure.kind, FailureKind::Denied | FailureKind::Malformed) =>
@@ -76,36 +75,42 @@ pub(super) async fn code_deploy<P: Platform>(
     Ok(json!({ "deployment": hook.deployment, "answer": answer, "why": told.why }))
 }
 
-/// The answer to a hook that is parked; it may have its own answer already.
+/// What becomes of a question.
+enum Asked {
+    /// Who asks is parked, and may have an answer already: what the function answers.
+    Parked(Value),
+    /// There is nothing to watch, and it may go on.
+    Outright(String),
+}
+
+/// Parks a hook, unless there is nothing to watch.
 async fn parked<P: Platform>(
     platform: &P,
     owner: &Owner,
     waiting: &Waiting,
     now: Timestamp,
-) -> Result<Value, Unobservable> {
+) -> Result<Asked, Unobservable> {
     let deployment = platform.deployment(owner).await?;
     if let Some(why) = nothing_to_judge(&deployment) {
-        return Err(Unobservable::Outright(Told { pass: true, why: why.to_owned(), at: now }));
+        return Ok(Asked::Outright(why.to_owned()));
     }
     let record = match observed(platform, owner, &deployment, now).await {
         Err(Unobservable::NotYet(why)) if is_early(&deployment) => {
             let why =
                 format!("nothing of the new version is there yet, a later hook begins the watch: {why}");
-            return Err(Unobservable::Outright(Told { pass: true, why, at: now }));
+            return Ok(Asked::Outright(why));
         }
         record => record?,
     };
-    let told = match begins(platform, &record, &deployment, None, now).await? {
-        Begin::Yes(why) => Some(Told { pass: true, why, at: now }),
-        Begin::Held(_) | Begin::No => None,
-    };
     // CodeDeploy's hour began with the lifecycle event.
     let since = deployment.stage_since.map_or(now, |since| since.min(now));
-    let within = record.plan.answer_within.min(ANSWER_WITHIN);
-    let deadline = since + within.signed();
-    let gate = Gate { waiting: waiting.clone(), asked: now, deadline, told };
+    let mut gate = Gate::new(waiting.clone(), &record.plan, since, now);
+    if let Begin::Yes(why) = begins(platform, &record, &deployment, None, now).await? {
+        gate.told = Some(Told { pass: true, why, at: now });
+    }
+    let deadline = gate.deadline;
     let record = park(platform, record, gate).await?;
-    Ok(match record.gate(waiting).and_then(|gate| gate.told.clone()) {
+    Ok(Asked::Parked(match record.gate(waiting).and_then(|gate| gate.told.clone()) {
         // Told at once, as it was recorded now or before; what fails is left to the tick.
         Some(told) => {
             let mut troubles = Vec::new();
@@ -114,7 +119,7 @@ async fn parked<P: Platform>(
             json!({ "rollout": record.id(), "answer": answer, "why": told.why, "troubles": troubles })
         }
         None => json!({ "rollout": record.id(), "parked": true, "deadline": deadline }),
-    })
+    }))
 }
 
 /// Answers an ECS hook at once: with the verdict, or by asking ECS to come again.
@@ -165,9 +170,6 @@ async fn ecs_answer<P: Platform>(
         Err(Unobservable::Failed(error)) => return Err(error),
         Err(Unobservable::NotYet(why)) if is_early(&deployment) => return tell("SUCCEEDED", &why, None),
         Err(Unobservable::Never(why) | Unobservable::NotYet(why)) => return tell("FAILED", &why, None),
-        Err(Unobservable::Outright(told)) => {
-            return tell(if told.pass { "SUCCEEDED" } else { "FAILED" }, &told.why, None);
-        }
     };
     let stands = record.share();
     // Other stages are told the weights that stand, which another hand may have changed since; and weights are rounded.
@@ -264,7 +266,7 @@ async fn begins<P: Platform>(
         return Ok(Begin::Held(format!("the plan denies a rise now, in {window}")));
     }
     Ok(match RecordStore::freeze(platform).await? {
-        Some(by) => Begin::Held(format!("all rollouts are frozen by {}: {}", by.actor, by.reason)),
+        Some(by) => Begin::Held(by.froze_all()),
         None => Begin::Yes(why),
     })
 }
@@ -278,9 +280,13 @@ pub(super) async fn with_pauses<P: Platform>(
     share: Option<Share>,
     now: Timestamp,
 ) -> Record {
-    let Some(owner) = record.owner.clone() else { return record };
-    let record =
-        deployment.pauses.iter().fold(record, |record, hook| record.parking_pause(&owner, hook, now));
+    let plan = record.plan.clone();
+    let record = match record.owner.clone() {
+        Some(Owner::Ecs { deployment: arn }) => {
+            Gate::pauses(&arn, &deployment.pauses, &plan, now).fold(record, Record::parking)
+        }
+        _ => record,
+    };
     if !record.is_asked() {
         return record;
     }
@@ -307,15 +313,14 @@ pub(super) async fn ecs_paused<P: Platform>(
         Some(why) => Told { pass: true, why: why.to_owned(), at: now },
         None => match observed(platform, &owner, &deployment, now).await {
             Ok(mut record) => {
-                let deadline = now + record.plan.answer_within.signed();
-                for hook in &deployment.pauses {
-                    let gate = Gate { waiting: waiting(hook), asked: now, deadline, told: None };
+                let (plan, mut deadline) = (record.plan.clone(), now);
+                for gate in Gate::pauses(&paused.deployment, &deployment.pauses, &plan, now) {
+                    deadline = gate.deadline;
                     record = park(platform, record, gate).await?;
                 }
                 return Ok(json!({ "rollout": record.id(), "parked": true, "deadline": deadline }));
             }
             Err(Unobservable::Failed(error)) => return Err(error),
-            Err(Unobservable::Outright(told)) => told,
             Err(Unobservable::NotYet(why)) if is_early(&deployment) => Told { pass: true, why, at: now },
             Err(Unobservable::Never(why) | Unobservable::NotYet(why)) => Told { pass: false, why, at: now },
         },
@@ -347,8 +352,6 @@ enum Unobservable {
     Never(String),
     /// Its groups can't be found; later in the deployment they may be.
     NotYet(String),
-    /// Whoever waits can be told something without it.
-    Outright(Told),
 }
 
 impl<E: Into<HandlerError>> From<E> for Unobservable {

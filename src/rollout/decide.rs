@@ -426,7 +426,7 @@ pub(super) fn promote(
     match clearance.freeze {
         Some(Ok(None)) => {}
         Some(Ok(Some(by))) => {
-            let why = waits(&format!("all rollouts are frozen by {}: {}", by.actor, by.reason));
+            let why = waits(&by.froze_all());
             return keep(Action::Hold, why, next.held_back(now));
         }
         Some(Err(unread)) => {

@@ -69,16 +69,14 @@ impl Waiting {
             Self::Github { environment, .. } => format!("GitHub environment {environment}"),
         }
     }
-}
 
-impl Waiting {
-    /// How long it waits for an answer. The default of `answer_within` is CodeDeploy's, and too short for a rollout
-    /// of many steps: at GitHub it counts only if it was set.
-    #[must_use]
-    pub fn patience(&self, plan: &Plan) -> Span {
+    /// How long it waits for an answer. CodeDeploy waits for no longer than the default of `answer_within`, whatever
+    /// the plan says. For a rollout of many steps that is too short: at GitHub it counts only if it was set.
+    fn patience(&self, plan: &Plan) -> Span {
         match self {
+            Self::CodeDeployHook { .. } => plan.answer_within.min(ANSWER_WITHIN),
             Self::Github { .. } if plan.answer_within == ANSWER_WITHIN => GITHUB_WAITS,
-            _ => plan.answer_within,
+            Self::Github { .. } | Self::EcsPause { .. } => plan.answer_within,
         }
     }
 
@@ -120,6 +118,28 @@ pub struct Gate {
     pub deadline: Timestamp,
     /// What is to be told, once that is decided.
     pub told: Option<Told>,
+}
+
+impl Gate {
+    /// One who has waited since then, and has no answer.
+    #[must_use]
+    pub fn new(waiting: Waiting, plan: &Plan, since: Timestamp, now: Timestamp) -> Self {
+        let deadline = since + waiting.patience(plan).signed();
+        Self { waiting, asked: now, deadline, told: None }
+    }
+
+    /// The pause hooks that an ECS deployment waits in.
+    pub fn pauses<'a>(
+        deployment: &'a str,
+        hooks: &'a [String],
+        plan: &'a Plan,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Self> + 'a {
+        hooks.iter().map(move |hook| {
+            let waiting = Waiting::EcsPause { deployment: deployment.to_owned(), hook: hook.clone() };
+            Self::new(waiting, plan, now, now)
+        })
+    }
 }
 
 /// What came of stopping a deployment.
@@ -233,15 +253,6 @@ impl Record {
     #[must_use]
     pub fn has_lost_owner(&self, now: Timestamp) -> bool {
         self.owner_gone.is_some_and(|since| now.duration_since(since) >= GONE_AFTER)
-    }
-
-    /// With a pause hook of an ECS deployment, if it does not wait already.
-    #[must_use]
-    pub fn parking_pause(self, owner: &Owner, hook: &str, now: Timestamp) -> Self {
-        let Owner::Ecs { deployment } = owner else { return self };
-        let waiting = Waiting::EcsPause { deployment: deployment.clone(), hook: hook.to_owned() };
-        let deadline = now + self.plan.answer_within.signed();
-        self.parking(Gate { waiting, asked: now, deadline, told: None })
     }
 
     /// Somebody waits and has no answer.

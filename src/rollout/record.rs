@@ -244,6 +244,14 @@ pub struct Audit {
     pub at: Timestamp,
 }
 
+impl Audit {
+    /// That all rollouts are frozen, and by whom, where this is who froze them.
+    #[must_use]
+    pub fn froze_all(&self) -> String {
+        format!("all rollouts are frozen by {}: {}", self.actor, self.reason)
+    }
+}
+
 /// The memory of one rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {

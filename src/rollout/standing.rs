@@ -88,8 +88,7 @@ impl Standing {
     pub fn frozen_by(self, freeze: Option<&Audit>) -> Self {
         match freeze {
             Some(by) if self.lets_rise() => {
-                let why = format!("all rollouts are frozen by {}: {}", by.actor, by.reason);
-                Self { answer: Answer::Hold, code: "all_frozen", why, ..self }
+                Self { answer: Answer::Hold, code: "all_frozen", why: by.froze_all(), ..self }
             }
             _ => self,
         }

@@ -132,8 +132,8 @@ pub(super) async fn answer<P: Platform>(
         // GitHub does not send it again by itself: its log of deliveries has it, and a button for that.
         Err(cannot @ NoAnswer::Cannot(_)) => return cannot.response(),
     };
-    let deadline = now + gate.waiting.patience(&record.plan).signed();
-    let parked = Gate { waiting: gate.waiting, asked: now, deadline, told: None };
+    let parked = Gate::new(gate.waiting, &record.plan, now, now);
+    let deadline = parked.deadline;
     match hooks::park(platform, record, parked).await {
         Ok(record) => {
             tracing::info!(rollout = record.id(), %deadline, "GitHub deployment parked");
