@@ -156,6 +156,12 @@ fn done(record: &Record, kind: PageKind) -> String {
             "the share is not raised until the rollout is resumed; harm is judged from now on"
         }
         PageKind::Undecided => "the share is not raised; the canary is still watched",
+        PageKind::ObservedHarmful if record.owner.is_some() => {
+            "the deployment is told to go back, by its hook or by a stop; a stop has a page of its own"
+        }
+        PageKind::ObservedHealthy if record.owner.is_some() => {
+            "whoever waits in the deployment is told to go on"
+        }
         PageKind::ObservedHarmful | PageKind::ObservedHealthy => "nothing: the plan's mode is observe",
         PageKind::NoHealthyTarget => "no traffic was sent to it; every tick looks again",
         PageKind::StillServed | PageKind::RaisedAgain | PageKind::NotVerified => {
@@ -167,7 +173,7 @@ fn done(record: &Record, kind: PageKind) -> String {
         PageKind::NotStarted => "the rollout has ended before its first shift",
         PageKind::GateTimedOut => "the deployment was answered as the plan's on_deadline says",
         PageKind::GateNotTold => "nothing yet: every tick tries again to answer",
-        PageKind::NotStopped => "nothing yet: every tick tries again to stop it",
+        PageKind::NotStopped => "nothing yet: every tick tries again as long as the deployment goes on",
         PageKind::DeploymentStopped => "the deployment was told to stop and to go back",
         PageKind::Promoted => "the rollout has ended",
     };
@@ -236,7 +242,7 @@ fn to_do(record: &Record, page: &Page) -> String {
         | PageKind::GateTimedOut
         | PageKind::GateNotTold
         | PageKind::NotStopped
-        | PageKind::DeploymentStopped) => of_another_hand(kind, id),
+        | PageKind::DeploymentStopped) => of_another_hand(record, kind),
         PageKind::Promoted if record.plan.rollback_window.seconds() > 0 => format!(
             "nothing; should it turn out bad, abort {id} takes it back within {}, as long as stable's targets \
              are there",
@@ -247,8 +253,14 @@ fn to_do(record: &Record, page: &Page) -> String {
 }
 
 /// What to do where the weights are another hand's.
-fn of_another_hand(kind: PageKind, id: &str) -> String {
+fn of_another_hand(record: &Record, kind: PageKind) -> String {
+    let id = record.id();
     match kind {
+        PageKind::ObservedHarmful if record.owner.is_some() => {
+            "look whether the deployment goes back; stop it by hand if it does not, and look at the canary's errors"
+                .to_owned()
+        }
+        PageKind::ObservedHealthy if record.owner.is_some() => "nothing".to_owned(),
         PageKind::ObservedHarmful => {
             format!("take the canary out of the traffic yourself; then abort {id} to end the watch")
         }
@@ -256,7 +268,7 @@ fn of_another_hand(kind: PageKind, id: &str) -> String {
             format!("raise the share yourself if you want; abort {id} to end the watch")
         }
         PageKind::GateTimedOut => format!(
-            "look at the evidence ({id}); give it more traffic or more time (answer_within), or say by \
+            "look at the evidence (status of {id} has the numbers); give it more traffic or more time (answer_within), or say by \
              on_deadline what is to be answered"
         ),
         PageKind::GateNotTold => {
@@ -265,7 +277,9 @@ fn of_another_hand(kind: PageKind, id: &str) -> String {
                 .to_owned()
         }
         PageKind::NotStopped => {
-            "stop the deployment by hand, with a roll-back, and look why the call was refused".to_owned()
+            "stop the deployment by hand, with a roll-back, or deploy the old version again if it is over; then \
+             look why the call was refused or came too late"
+                .to_owned()
         }
         _ => "look whether the deployment has gone back, and at the canary's errors".to_owned(),
     }

@@ -876,3 +876,21 @@ fn a_new_version_that_was_taken_out_of_the_traffic_is_not_before_it() {
         world.tick();
     }
 }
+
+#[test]
+fn pages_about_a_deployment_tell_nobody_to_do_its_work() {
+    let mut world = shifting(&short());
+    world.per_mille = [3.0, 60.0];
+    world.ticks(12);
+    let messages = world.cloud.messages();
+    let body = |word: &str| {
+        let found = messages.iter().find(|message| message.subject.contains(word));
+        found.unwrap_or_else(|| panic!("no page says {word}: {:?}", world.pages())).body.clone()
+    };
+    let (harmful, stopped) = (body("canary is harmful (observe mode"), body("harmful, deployment stopped"));
+    assert!(
+        harmful.contains("the deployment is told to go back") && !harmful.contains("yourself"),
+        "{harmful}"
+    );
+    assert!(stopped.contains("canary requests") && stopped.contains("gone back"), "{stopped}");
+}
