@@ -36,6 +36,17 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Throttled,
+        Self::Denied,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Malformed,
+        Self::TimedOut,
+        Self::Unavailable,
+    ];
+
     /// The word for it in logs and messages.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -13,8 +13,9 @@ mod targets;
 use std::panic;
 use std::path::Path;
 
+use canary_gate::cli::count;
+
 use crate::table::Table;
-use crate::tables::number;
 
 /// What the readers made of it.
 pub(crate) struct Tried {
@@ -32,8 +33,8 @@ pub(crate) fn run_all(seed: u64, runs: u64, tell: &mut dyn FnMut(&str)) -> Tried
     for (name, _) in targets::TARGETS {
         tell(&format!("hostile input: {name}"));
         let fuzzed = inputs::fuzz(name, runs, seed, root);
-        let counts = [fuzzed.accepted, fuzzed.refused, fuzzed.foreign].map(number);
-        let broken = number(u64::from(fuzzed.broken.is_some()));
+        let counts = [fuzzed.accepted, fuzzed.refused, fuzzed.foreign].map(count);
+        let broken = count(u64::from(fuzzed.broken.is_some()));
         tried.rows.push([&[name.to_owned()][..], &counts, &[broken]].concat());
         tried.broken.extend(fuzzed.broken.map(|input| format!("{name} fails by this input: {input}")));
     }

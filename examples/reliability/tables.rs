@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use canary_gate::cli::count;
 use canary_gate::sim::chaos::{self, Invariant, Tally};
 use canary_gate::sim::explore::{self, Summary};
 
@@ -46,19 +47,6 @@ fn progress(what: &str) {
     }
 }
 
-/// A number with its thousands apart.
-pub(crate) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn table(name: &'static str, caption: &str, heading: &[&str], rows: Vec<Vec<String>>) -> Table {
     let heading = heading.iter().map(ToString::to_string).collect();
     Table { name, caption: caption.to_owned(), heading, rows }
@@ -66,7 +54,7 @@ fn table(name: &'static str, caption: &str, heading: &[&str], rows: Vec<Vec<Stri
 
 /// A table of things and how many there were.
 pub(crate) fn counts(name: &'static str, caption: &str, what: &str, rows: &[(&str, u64)]) -> Table {
-    let rows = rows.iter().map(|(thing, count)| vec![(*thing).to_owned(), number(*count)]).collect();
+    let rows = rows.iter().map(|(thing, counted)| vec![(*thing).to_owned(), count(*counted)]).collect();
     table(name, caption, &[what, "number"], rows)
 }
 
@@ -135,8 +123,8 @@ fn promises_table(tally: &Tally) -> Table {
         vec![
             promise.number(),
             promise.says().to_owned(),
-            number(tally.checked[promise.index()]),
-            number(tally.broken[promise.index()]),
+            count(tally.checked[promise.index()]),
+            count(tally.broken[promise.index()]),
         ]
     };
     table(

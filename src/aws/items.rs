@@ -315,15 +315,12 @@ fn entry(head: &Item, by_key: &HashMap<&str, &Item>) -> Result<LogEntry, String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::check::{QUANTILES, Rules};
+    use crate::analysis::check::QUANTILES;
     use crate::analysis::edge::Edge;
     use crate::analysis::threshold::Threshold;
     use crate::analysis::window::{ArmCounts, Distribution, MetricCounts};
-    use crate::rollout::calendar::DenyWindows;
-    use crate::rollout::gate::OnDeadline;
-    use crate::rollout::plan::{
-        ANSWER_WITHIN, Mode, OnBlind, OnUndecided, Plan, REMIND_EVERY, ROLLBACK_WINDOW, Sticky, Targets,
-    };
+    use crate::rollout::fixture;
+    use crate::rollout::plan::{Plan, Targets};
     use crate::rollout::record::{Audit, Phase};
     use crate::units::{Minute, Share};
 
@@ -336,23 +333,7 @@ mod tests {
     fn record() -> Record {
         let targets =
             Targets { listener_rule: "r".to_owned(), stable: "s".to_owned(), canary: "c".to_owned() };
-        let plan = Plan {
-            rollout: "api".to_owned(),
-            targets,
-            steps: vec![Share::FULL],
-            on_undecided: OnUndecided::Hold,
-            on_blind: OnBlind::Drain,
-            mode: Mode::Drive,
-            sticky: Sticky::Auto,
-            deny_windows: DenyWindows::default(),
-            alarms: Vec::new(),
-            rollback_window: ROLLBACK_WINDOW,
-            remind_every: REMIND_EVERY,
-            answer_within: ANSWER_WITHIN,
-            on_deadline: OnDeadline::Fail,
-            verdict_metric: None,
-            rules: Rules::default(),
-        };
+        let plan = Plan { rollout: "api".to_owned(), targets, steps: vec![Share::FULL], ..fixture::plan() };
         let at = time("2026-03-01T10:00:00Z");
         Record::new(plan, Audit { actor: "me".to_owned(), reason: "new".to_owned(), at }, false)
     }

@@ -28,6 +28,7 @@ use args::{Args, Command};
 use output::Output;
 
 pub use measure::Measure;
+pub use words::count;
 
 /// Why a command could not be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

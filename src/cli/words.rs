@@ -20,7 +20,8 @@ pub(super) fn odds_in_words(ln_e: f64) -> String {
 }
 
 /// A count with thousands set apart.
-pub(super) fn count(n: u64) -> String {
+#[must_use]
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

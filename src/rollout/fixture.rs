@@ -29,7 +29,8 @@ pub(super) fn audit() -> Audit {
     Audit { actor: "ana".into(), reason: "release".into(), at: at(0) }
 }
 
-pub(super) fn plan() -> Plan {
+/// Every choice by its default, where the tests of the adapters need one, too.
+pub(crate) fn plan() -> Plan {
     let arn = |tail: &str| format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:{tail}");
     Plan {
         rollout: "checkout".into(),

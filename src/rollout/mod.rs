@@ -5,7 +5,7 @@ pub mod command;
 pub mod decide;
 pub mod effect;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod gate;
 pub mod plan;
 pub mod record;

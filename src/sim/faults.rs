@@ -196,16 +196,6 @@ impl Journal {
 mod tests {
     use super::*;
 
-    const KINDS: [FailureKind; 7] = [
-        FailureKind::Throttled,
-        FailureKind::Denied,
-        FailureKind::NotFound,
-        FailureKind::Conflict,
-        FailureKind::Malformed,
-        FailureKind::TimedOut,
-        FailureKind::Unavailable,
-    ];
-
     fn with(outcome: Outcome, times: u32) -> Journal {
         let fault = Fault { operation: Operation::Put, outcome, times };
         Journal { faults: vec![fault], ..Journal::default() }
@@ -213,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_call_fails_before_or_after_its_effect_in_every_kind() {
-        for kind in KINDS {
+        for kind in FailureKind::ALL {
             for (outcome, takes_effect) in [(Outcome::Fails(kind), false), (Outcome::AnswerLost(kind), true)]
             {
                 let fate = with(outcome, 1).call(Operation::Put);

@@ -143,16 +143,6 @@ impl Sabotage {
     }
 }
 
-const KINDS: [FailureKind; 7] = [
-    FailureKind::Throttled,
-    FailureKind::Denied,
-    FailureKind::NotFound,
-    FailureKind::Conflict,
-    FailureKind::Malformed,
-    FailureKind::TimedOut,
-    FailureKind::Unavailable,
-];
-
 /// The cloud and everything around it.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -250,7 +240,7 @@ impl Wire {
         } else if operation == Operation::ReadMetrics && random.chance(profile.metrics) {
             Some(random.pick(&[&Outcome::Partial, &Outcome::Repeated]).clone())
         } else if random.chance(profile.call) {
-            let kind = random.pick(&KINDS);
+            let kind = random.pick(&FailureKind::ALL);
             Some(if random.chance(0.4) { Outcome::AnswerLost(kind) } else { Outcome::Fails(kind) })
         } else {
             None
