@@ -90,6 +90,35 @@ pub struct MetricRequest {
     pub series: Vec<Series>,
 }
 
+/// Statistics of one metric that CloudWatch charges as one, if they are asked for in one call.
+const STATISTICS_CHARGED_AS_ONE: usize = 5;
+
+impl MetricRequest {
+    /// How many statistics are read of each metric, in the order in which the adapter asks for them.
+    #[must_use]
+    pub fn statistics(&self) -> Vec<usize> {
+        // Of a target group requests and four status classes; of a function calls and errors.
+        let counts = if self.targets.function().is_some() { 2 } else { 5 };
+        let mut all = vec![1; 2 * counts];
+        for series in &self.series {
+            let of_arm = match series {
+                Series::Latency { edges } => vec![1 + edges.len()],
+                Series::Values { edges, .. } => vec![1 + edges.len() + usize::from(!edges.is_empty())],
+                Series::Ratio { .. } => vec![1, 1],
+                Series::Classes { values, .. } => vec![1; values.len()],
+            };
+            all.extend(of_arm.repeat(2));
+        }
+        all
+    }
+
+    /// Metrics as CloudWatch charges them.
+    #[must_use]
+    pub fn charged_metrics(&self) -> usize {
+        self.statistics().into_iter().map(|of_metric| of_metric.div_ceil(STATISTICS_CHARGED_AS_ONE)).sum()
+    }
+}
+
 /// What a check needs to have read, in both arms. Its counts are taken in minutes in which the arm had
 /// requests, and go where [`ArmCounts`](crate::analysis::window::ArmCounts) has them.
 #[derive(Debug, Clone, PartialEq)]
@@ -272,14 +301,32 @@ pub trait RecordStore {
 pub struct Message {
     /// One line, printable ASCII, under 100 characters.
     pub subject: String,
-    /// Plain text.
+    /// Plain text, for everybody who has no form of their own.
     pub body: String,
+    /// Forms for subscribers of one protocol of SNS (`sms`, `sqs`, `https`, ...), by its name.
+    pub forms: Vec<(&'static str, String)>,
     /// For filters: name and value.
     pub attributes: Vec<(&'static str, String)>,
 }
 
+/// Where an installation is, for links to it in its pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Home {
+    /// Its topic; region and partition are in it.
+    pub topic_arn: Option<String>,
+    /// Where its log goes.
+    pub log_group: Option<String>,
+    /// The URL under which its people read the runbook.
+    pub runbook: Option<String>,
+}
+
 /// Tells on-call.
 pub trait Pager {
+    /// Where the installation is, as far as the adapter knows.
+    fn home(&self) -> Home {
+        Home::default()
+    }
+
     /// Sends a page, at least once.
     fn page(&self, message: &Message) -> impl Future<Output = Result<(), Failure>> + Send;
 }

@@ -304,6 +304,15 @@ pub struct DistributionCheck {
 }
 
 impl Worse {
+    /// The sign of what is bad: beyond a threshold in this direction.
+    #[must_use]
+    pub fn sign(self) -> char {
+        match self {
+            Self::Higher => '>',
+            Self::Lower => '<',
+        }
+    }
+
     /// Samples of a minute beyond an edge that it lists.
     #[must_use]
     pub fn beyond(self, edge: Edge, minute: &Distribution) -> Tally {

@@ -401,10 +401,7 @@ impl<'a> DistributionJudge<'a> {
     }
 
     fn level_name(&self, level: &Level) -> String {
-        let beyond = match self.rule.worse {
-            Worse::Higher => '>',
-            Worse::Lower => '<',
-        };
+        let beyond = self.rule.worse.sign();
         let quantile = level.quantile.map_or_else(String::new, |quantile| format!("{quantile} "));
         match level.edges {
             Some([edge, _]) => format!("{quantile}{beyond} {edge}{}", self.unit()),

@@ -12,6 +12,7 @@ pub mod forecast;
 mod judge;
 pub mod one_look;
 mod rate;
+pub mod recent;
 mod silence;
 mod split;
 pub mod tally;

@@ -256,12 +256,17 @@ pub struct CheckEvidence {
 }
 
 impl CheckEvidence {
+    /// Of several parts the one that looks worst.
+    #[must_use]
+    pub fn worst_part(&self) -> Option<&PartEvidence> {
+        self.parts.iter().max_by(|a, b| a.log_e_harm.total_cmp(&b.log_e_harm))
+    }
+
     /// Both arms on this step, side by side, for people; of several parts, the one that looks worst.
     #[must_use]
     pub fn compared(&self) -> String {
         let arm = |t: Tally| format!("{:.2} % ({} of {})", t.rate() * 100.0, t.bad, t.total);
-        let worst = self.parts.iter().max_by(|a, b| a.log_e_harm.total_cmp(&b.log_e_harm));
-        let part = worst.map_or_else(String::new, |part| format!(" {}", part.name));
+        let part = self.worst_part().map_or_else(String::new, |part| format!(" {}", part.name));
         format!("{}{part}: canary {}, stable {}", self.name, arm(self.canary), arm(self.stable))
     }
 }

@@ -4,8 +4,10 @@ use aws_sdk_sns::operation::publish::PublishError;
 use aws_sdk_sns::types::MessageAttributeValue;
 
 use super::AwsPlatform;
-use super::failure::failure;
-use crate::ports::{Failure, Message, Pager};
+use super::failure::{failure, plain};
+use crate::ports::{Failure, FailureKind, Home, Message, Pager};
+
+const PUBLISH: &str = "sns Publish";
 
 /// Bytes of a page's text. SNS takes 256 KiB for text, subject and attributes together.
 const BODY_LIMIT: usize = 250_000;
@@ -14,18 +16,65 @@ const SUBJECT_LIMIT: usize = 99;
 const CUT: &str = "\n[cut: the page was longer than SNS takes]";
 
 impl Pager for AwsPlatform {
-    /// SNS refuses a whole page for a flaw in its subject, and a page without a subject is better than none:
-    /// what was refused as `InvalidParameter` is sent once more without it.
+    fn home(&self) -> Home {
+        let topic_arn = Some(self.settings.topic_arn.clone()).filter(|topic| !topic.is_empty());
+        Home { topic_arn, log_group: self.log_group.clone(), runbook: self.runbook.clone() }
+    }
+
+    /// SNS refuses a whole page for a flaw in one of its forms or in its subject, and a page that says less is
+    /// better than none: what was refused as `InvalidParameter` is sent once more as plain text, and then
+    /// without its subject.
     async fn page(&self, message: &Message) -> Result<(), Failure> {
-        let subject = subject(&message.subject);
-        match self.publish(message, subject.clone()).await {
-            Err(error) if subject.is_some() && is_invalid_parameter(error.as_service_error()) => {
-                tracing::warn!(subject, "page refused; sending it without its subject");
-                self.publish(message, None).await
-            }
-            sent => sent,
+        if self.settings.topic_arn.is_empty() {
+            let why = "no topic is named here; the page waits for the next tick";
+            return Err(plain(PUBLISH, FailureKind::Unavailable, why));
         }
-        .map_err(|error| failure("sns Publish", error))
+        let subject = subject(&message.subject);
+        let mut tries = vec![(Text::plain(&message.body), subject.clone())];
+        if let Some(text) = Text::in_forms(message) {
+            tries.insert(0, (text, subject.clone()));
+        }
+        if subject.is_some() {
+            tries.push((Text::plain(&message.body), None));
+        }
+        let mut tries = tries.into_iter().peekable();
+        while let Some((text, subject)) = tries.next() {
+            match self.publish(message, &text, subject).await {
+                Err(error) if tries.peek().is_some() && is_invalid_parameter(error.as_service_error()) => {
+                    tracing::warn!(
+                        subject = message.subject,
+                        error = %failure(PUBLISH, error),
+                        "page refused; sending less of it"
+                    );
+                }
+                sent => return sent.map_err(|error| failure(PUBLISH, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is published: one text for everybody, or one for each protocol in a JSON object.
+struct Text {
+    text: String,
+    is_structured: bool,
+}
+
+impl Text {
+    fn plain(text: &str) -> Self {
+        Self { text: body(text), is_structured: false }
+    }
+
+    /// The text for everybody, and the forms for those who have one. `None` if it would be more than SNS takes.
+    fn in_forms(message: &Message) -> Option<Self> {
+        let mut forms: serde_json::Map<String, serde_json::Value> = message
+            .forms
+            .iter()
+            .map(|(protocol, form)| ((*protocol).to_owned(), form.as_str().into()))
+            .collect();
+        forms.insert("default".to_owned(), body(&message.body).into());
+        let text = serde_json::Value::Object(forms).to_string();
+        (!message.forms.is_empty() && text.len() <= BODY_LIMIT).then_some(Self { text, is_structured: true })
     }
 }
 
@@ -33,6 +82,7 @@ impl AwsPlatform {
     async fn publish(
         &self,
         message: &Message,
+        text: &Text,
         subject: Option<String>,
     ) -> Result<(), aws_sdk_sns::error::SdkError<PublishError>> {
         let mut publish = self
@@ -40,7 +90,8 @@ impl AwsPlatform {
             .publish()
             .topic_arn(&self.settings.topic_arn)
             .set_subject(subject)
-            .message(body(&message.body));
+            .set_message_structure(text.is_structured.then(|| "json".to_owned()))
+            .message(&text.text);
         // SNS refuses empty attribute values.
         for (name, value) in message.attributes.iter().filter(|(_, value)| !value.is_empty()) {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
@@ -99,6 +150,27 @@ mod tests {
         assert!(sent.ends_with(CUT));
         assert_eq!(body("short"), "short");
         assert!(!body("").is_empty());
+    }
+
+    fn message(forms: Vec<(&'static str, String)>) -> Message {
+        let attributes = vec![("severity", "critical".to_owned())];
+        Message { subject: "s".to_owned(), body: "for \"people\"".to_owned(), forms, attributes }
+    }
+
+    #[test]
+    fn each_protocol_has_its_form_and_the_rest_the_text() {
+        let sent = Text::in_forms(&message(vec![("sqs", r#"{"a":1}"#.to_owned())])).unwrap();
+        assert!(sent.is_structured);
+        let forms: serde_json::Value = serde_json::from_str(&sent.text).unwrap();
+        assert_eq!(forms, serde_json::json!({ "default": "for \"people\"", "sqs": "{\"a\":1}" }));
+    }
+
+    #[test]
+    fn forms_that_are_too_long_or_not_there_leave_the_plain_text() {
+        assert!(Text::in_forms(&message(Vec::new())).is_none());
+        assert!(Text::in_forms(&message(vec![("sqs", "\"".repeat(BODY_LIMIT / 2))])).is_none());
+        let plain = Text::plain("for people");
+        assert_eq!((plain.text.as_str(), plain.is_structured), ("for people", false));
     }
 
     #[test]

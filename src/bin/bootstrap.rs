@@ -3,13 +3,14 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use canary_gate::aws::{AwsPlatform, AwsSettings, sdk_config};
+use canary_gate::aws::{AwsPlatform, AwsSettings, logging, sdk_config};
 use canary_gate::config::Settings;
 use canary_gate::github::Github;
 use canary_gate::handler::{Doors, HandlerError, Options, handle_at, life, telemetry, too_slow};
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use tracing::Instrument as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -59,9 +60,13 @@ async fn answer(
         }
     };
     for line in telemetry::lines(&answer, &context.env_config.function_name, now) {
-        publish(&line);
+        publish(&telemetry::of_invocation(&line, &context.request_id, trace_id(context)));
     }
     Ok(answer)
+}
+
+fn trace_id(context: &Context) -> Option<&str> {
+    context.xray_trace_id.as_deref().and_then(logging::trace_id)
 }
 
 /// Lambda makes a log event of each line; CloudWatch reads metrics out of those that are bare JSON.
@@ -83,10 +88,9 @@ async fn main() -> ExitCode {
         Ok(github) => github,
         Err(rejected) => return give_up(&rejected),
     };
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     let wanted = settings.log.replace(' ', "").parse::<Targets>();
     let wanted = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    tracing_subscriber::registry().with(lines).with(wanted).init();
+    tracing_subscriber::registry().with(logging::lines()).with(wanted).init();
     let sdk = sdk_config().await;
     let platform = AwsPlatform::new(
         &sdk,
@@ -96,12 +100,16 @@ async fn main() -> ExitCode {
             keep_log: settings.keep_log,
         },
     )
-    .with_github(github);
+    .with_github(github)
+    // Lambda's own word for where the lines below go.
+    .with_log_group(std::env::var("AWS_LAMBDA_LOG_GROUP_NAME").ok())
+    .with_runbook(settings.runbook.clone());
     let options = Options { watermark: settings.watermark, clock: settings.clock };
     let doors = Doors::new(settings.callers.clone()).with_github(settings.github.as_ref());
     let (platform, options, doors) = (&platform, &options, &doors);
     let service = service_fn(move |event: LambdaEvent<Value>| async move {
-        answer(platform, options, doors, &event.payload, &event.context).await
+        let span = logging::invocation(&event.context.request_id, trace_id(&event.context));
+        answer(platform, options, doors, &event.payload, &event.context).instrument(span).await
     });
     match lambda_runtime::run(service).await {
         Ok(()) => ExitCode::SUCCESS,

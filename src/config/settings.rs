@@ -17,6 +17,7 @@ const WATERMARK: &str = "CANARY_GATE_WATERMARK";
 const CLOCK: &str = "CANARY_GATE_CLOCK";
 const LOG: &str = "CANARY_GATE_LOG";
 const KEEP_LOG: &str = "CANARY_GATE_KEEP_LOG";
+const RUNBOOK: &str = "CANARY_GATE_RUNBOOK";
 /// Holds secrets: what is written there is never quoted.
 const CALLERS: &str = "CANARY_GATE_CALLERS";
 const GITHUB_APP_ID: &str = "CANARY_GATE_GITHUB_APP_ID";
@@ -30,13 +31,14 @@ const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 const PREFIX: &str = "CANARY_GATE_";
 
 /// Every setting there is.
-pub const KNOWN_SETTINGS: [&str; 11] = [
+pub const KNOWN_SETTINGS: [&str; 12] = [
     TABLE,
     TOPIC_ARN,
     WATERMARK,
     CLOCK,
     LOG,
     KEEP_LOG,
+    RUNBOOK,
     CALLERS,
     GITHUB_APP_ID,
     GITHUB_PRIVATE_KEY,
@@ -81,6 +83,8 @@ pub struct Settings {
     pub log: String,
     /// How long an entry of the decision log is kept.
     pub keep_log: Span,
+    /// The URL of docs/runbook.md as its people can read it, for links in pages.
+    pub runbook: Option<String>,
     /// Who may call over HTTP without a signature of AWS.
     pub callers: Vec<KnownCaller>,
     /// The GitHub App whose deployments wait for verdicts.
@@ -114,24 +118,48 @@ impl Settings {
     /// # Errors
     /// Every problem, with variable, value and rule.
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsErrors> {
-        let ours = |(key, _): &(String, String)| key.starts_with(PREFIX) || key == ENDPOINT;
-        let vars: BTreeMap<String, String> = vars.into_iter().filter(ours).collect();
-        let unknown = |key: &&String| *key != ENDPOINT && !KNOWN_SETTINGS.contains(&key.as_str());
-        let (settings, found) = read(&|key| vars.get(key).cloned());
-        let mut meant = Vec::new();
-        let mut problems: Vec<Problem> = Vec::new();
-        for key in vars.keys().filter(unknown) {
-            let (rule, near) = unknown_key_rule(key, &KNOWN_SETTINGS);
-            meant.extend(near);
-            let secret = [Some(key.as_str()), near].into_iter().flatten().any(may_be_secret);
-            let value = if secret { "" } else { vars[key].as_str() };
-            problems.push(Problem::of_text(key, value, rule.replace("key", "setting")));
-        }
-        // A misspelt setting is one mistake, not a misspelt one and a missing one.
-        problems
-            .extend(found.into_iter().filter(|p| !p.value.is_empty() || !meant.contains(&p.key.as_str())));
+        let (settings, problems) = read_all(vars, &[]);
         if problems.is_empty() { Ok(settings) } else { Err(SettingsErrors(problems)) }
     }
+
+    /// The same for a process outside Lambda, which may do without table and topic (they are empty then), and whose
+    /// command line knows some variables of its own.
+    ///
+    /// # Errors
+    /// Every problem, with variable, value and rule.
+    pub fn of_process(
+        vars: impl IntoIterator<Item = (String, String)>,
+        own: &[&'static str],
+    ) -> Result<Self, SettingsErrors> {
+        let (settings, mut problems) = read_all(vars, own);
+        let is_missing = |p: &Problem| p.value.is_empty() && [TABLE, TOPIC_ARN].contains(&p.key.as_str());
+        problems.retain(|problem| !is_missing(problem));
+        if problems.is_empty() { Ok(settings) } else { Err(SettingsErrors(problems)) }
+    }
+}
+
+/// Reads every setting out of all variables; what is neither a setting nor one of `own` is a problem.
+fn read_all(
+    vars: impl IntoIterator<Item = (String, String)>,
+    own: &[&'static str],
+) -> (Settings, Vec<Problem>) {
+    let ours = |(key, _): &(String, String)| key.starts_with(PREFIX) || key == ENDPOINT;
+    let vars: BTreeMap<String, String> = vars.into_iter().filter(ours).collect();
+    let known = [KNOWN_SETTINGS.as_slice(), own].concat();
+    let unknown = |key: &&String| *key != ENDPOINT && !known.contains(&key.as_str());
+    let (settings, found) = read(&|key| vars.get(key).cloned());
+    let mut meant = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
+    for key in vars.keys().filter(unknown) {
+        let (rule, near) = unknown_key_rule(key, &known);
+        meant.extend(near);
+        let secret = [Some(key.as_str()), near].into_iter().flatten().any(may_be_secret);
+        let value = if secret { "" } else { vars[key].as_str() };
+        problems.push(Problem::of_text(key, value, rule.replace("key", "setting")));
+    }
+    // A misspelt setting is one mistake, not a misspelt one and a missing one.
+    problems.extend(found.into_iter().filter(|p| !p.value.is_empty() || !meant.contains(&p.key.as_str())));
+    (settings, problems)
 }
 
 fn may_be_secret(key: &str) -> bool {
@@ -149,10 +177,22 @@ fn read(lookup: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<Problem>) {
         clock: reader.optional(CLOCK, Clock::Wall, |text| clock(text, rehearsal)),
         log: reader.optional(LOG, LOG_DEFAULT.to_owned(), level_filter),
         keep_log: reader.optional(KEEP_LOG, KEEP_LOG_DEFAULT, |text| span(text, KEEP_LOG_BOUNDS)),
+        runbook: reader.optional(RUNBOOK, None, |text| runbook(text).map(Some)),
         callers: reader.callers(),
         github: reader.github(),
     };
     (settings, reader.problems)
+}
+
+/// As much of a URL as fits into a page for a phone's screen.
+const RUNBOOK_CHARS: usize = 200;
+
+fn runbook(text: &str) -> Result<String, String> {
+    let plain = text.chars().all(|c| c.is_ascii_graphic() && !"<>\"'#".contains(c));
+    if plain && text.starts_with("https://") && text.len() <= RUNBOOK_CHARS {
+        return Ok(text.to_owned());
+    }
+    Err(format!("is the https:// URL of the runbook, up to {RUNBOOK_CHARS} characters, without a #"))
 }
 
 struct Reader<'a> {
@@ -274,6 +314,7 @@ mod tests {
             clock: Clock::Wall,
             log: "info".to_owned(),
             keep_log: Span::from_minutes(90 * 24 * 60),
+            runbook: None,
             callers: Vec::new(),
             github: None,
         };
@@ -313,6 +354,27 @@ mod tests {
     fn a_misspelt_setting_is_one_problem() {
         let errors = read_vars(&[("CANARY_GATE_TABEL", "canary-gate"), (TOPIC_ARN, TOPIC)]).unwrap_err();
         assert_eq!(errors.0.len(), 1, "{errors}");
+    }
+
+    #[test]
+    fn a_process_may_do_without_table_and_topic_but_not_with_wrong_ones() {
+        let read = |vars: &[(&str, &str)]| {
+            let vars = vars.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            Settings::of_process(vars, &["CANARY_GATE_STORE"])
+        };
+        let settings = read(&[("CANARY_GATE_STORE", "/tmp/gate.db"), (WATERMARK, "3m")]).unwrap();
+        assert_eq!((settings.table.as_str(), settings.watermark), ("", Span::from_minutes(3)));
+        let wrong = [
+            ("CANARY_GATE_STOER", "x"),
+            (TABLE, "!"),
+            (TOPIC_ARN, "on-call"),
+            (KEEP_LOG, "1s"),
+            (CLOCK, "event"),
+        ];
+        let errors = read(&wrong).unwrap_err();
+        let keys: Vec<&str> = errors.0.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["CANARY_GATE_STOER", TABLE, TOPIC_ARN, CLOCK, KEEP_LOG]);
+        assert!(errors.to_string().contains("did you mean CANARY_GATE_STORE?"), "{errors}");
     }
 
     #[test]

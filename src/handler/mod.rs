@@ -167,17 +167,18 @@ async fn on_tick<P: Platform>(
     }
     let report = tick::tick(platform, Minute::of(scheduled), now, options.watermark).await?;
     for rollout in &report.rollouts {
-        log_decision(rollout);
+        log_decision(report.minute, rollout);
     }
     tracing::info!(minute = %report.minute, rollouts = report.rollouts.len(), "tick completed");
     Ok(serde_json::to_value(&report).unwrap_or(Value::Null))
 }
 
 /// One line a decision.
-fn log_decision(report: &tick::RolloutReport) {
+fn log_decision(minute: Minute, report: &tick::RolloutReport) {
     let judgement = report.judgement.as_ref();
     let troubles = report.troubles.join("; ");
     tracing::info!(
+        minute = %minute,
         rollout = report.rollout,
         decision = report.decision,
         phase = report.phase.name(),
@@ -185,6 +186,7 @@ fn log_decision(report: &tick::RolloutReport) {
         verdict = judgement.map(|j| j.verdict.name()),
         reason = judgement.map(|j| j.reason.code()),
         log_e_harm = judgement.map(|j| j.log_e_harm),
+        blind_minutes = judgement.map(|j| j.blind_minutes),
         why = report.why,
         "decision"
     );

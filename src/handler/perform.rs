@@ -165,9 +165,10 @@ async fn empty_outbox<P: RecordStore + Pager>(
     if !record.outbox.iter().any(ours) {
         return record;
     }
+    let home = platform.home();
     let mut sent = Vec::new();
     for pending in record.outbox.iter().filter(|page| ours(page)) {
-        match platform.page(&page::render(&record, pending)).await {
+        match platform.page(&page::render(&record, pending, &home)).await {
             Ok(()) => sent.push(pending.key.clone()),
             Err(failure) => troubles.push(failure.to_string()),
         }

@@ -16,7 +16,14 @@ pub const DIMENSION: &str = "FunctionName";
 
 /// 1 once harm was found in a rollout whose plan has a `verdict_metric`, else 0.
 pub const VERDICT: &str = "Harmful";
-/// Its only dimension: the plan's `verdict_metric`.
+/// What is published beside it, and the key of the tick's answer. All of them have one dimension.
+const SIGNALS: [(&str, &str); 4] = [
+    ("Share", "share"),
+    ("EvidenceOfHarm", "evidence_of_harm"),
+    ("EvidenceOfHealth", "evidence_of_health"),
+    ("BlindMinutes", "blind_minutes"),
+];
+/// The only dimension of a rollout's metrics: the plan's `verdict_metric`.
 pub const GATE: &str = "Gate";
 
 /// The lines to print for an invocation's answer; none if it was no tick. `now` is the machine's time.
@@ -25,25 +32,57 @@ pub fn lines(answer: &Value, function: &str, now: Timestamp) -> Vec<String> {
     let Some(completed) = is_completed(answer) else { return Vec::new() };
     // CloudWatch takes no empty value.
     let function = if function.is_empty() { "unknown" } else { function };
-    let life = line(METRIC, completed, [DIMENSION, function], now);
+    let life = line(&[(METRIC, f64::from(u8::from(completed)))], [DIMENSION, function], now);
     let signals = answer["rollouts"].as_array().into_iter().flatten().filter_map(|rollout| {
         let signal = rollout.get("signal")?;
-        let harmful = signal.get("harmful")?.as_bool()?;
-        Some(line(VERDICT, harmful, [GATE, signal.get("gate")?.as_str()?], now))
+        let harmful = f64::from(u8::from(signal.get("harmful")?.as_bool()?));
+        let told = |(metric, key)| Some((metric, signal.get(key)?.as_f64()?));
+        let metrics: Vec<(&str, f64)> =
+            std::iter::once((VERDICT, harmful)).chain(SIGNALS.into_iter().filter_map(told)).collect();
+        Some(line(&metrics, [GATE, signal.get("gate")?.as_str()?], now))
     });
     std::iter::once(life).chain(signals).collect()
 }
 
-/// One metric with one dimension, which is a name and a value.
-fn line(metric: &str, value: bool, [dimension, of]: [&str; 2], now: Timestamp) -> String {
-    let described = json!({ "Name": metric, "Unit": "Count" });
-    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[dimension]], "Metrics": [described] });
-    json!({
+/// A line with the ids of the invocation that prints it, as every other line of the log has them.
+#[must_use]
+pub fn of_invocation(line: &str, request_id: &str, trace_id: Option<&str>) -> String {
+    let Ok(Value::Object(mut members)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    members.insert("request_id".to_owned(), json!(request_id));
+    if let Some(trace_id) = trace_id {
+        members.insert("trace_id".to_owned(), json!(trace_id));
+    }
+    Value::Object(members).to_string()
+}
+
+/// All metrics: name, unit and dimension.
+pub fn metrics() -> impl Iterator<Item = [&'static str; 3]> {
+    let of_gates = std::iter::once(VERDICT).chain(SIGNALS.into_iter().map(|(metric, _)| metric));
+    let all = std::iter::once((METRIC, DIMENSION)).chain(of_gates.map(|metric| (metric, GATE)));
+    all.map(|(metric, dimension)| [metric, unit(metric), dimension])
+}
+
+/// Metrics with one dimension, which is a name and a value.
+fn line(metrics: &[(&str, f64)], [dimension, of]: [&str; 2], now: Timestamp) -> String {
+    let described: Vec<Value> =
+        metrics.iter().map(|(name, _)| json!({ "Name": name, "Unit": unit(name) })).collect();
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[dimension]], "Metrics": described });
+    let mut line = json!({
         "_aws": { "Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive] },
-        metric: u8::from(value),
         dimension: of,
-    })
-    .to_string()
+    });
+    for (name, value) in metrics {
+        line[*name] = json!(value);
+    }
+    line.to_string()
+}
+
+fn unit(metric: &str) -> &'static str {
+    match metric {
+        "Share" => "Percent",
+        "EvidenceOfHarm" | "EvidenceOfHealth" => "None",
+        _ => "Count",
+    }
 }
 
 /// Whether a tick did its work: it was not dropped, every record could be read, and the decision about every rollout was stored, by this tick
@@ -83,6 +122,10 @@ mod tests {
         assert_eq!(lines.len(), 2);
         for line in lines {
             keeps_the_rules(&line);
+            let told = of_invocation(&line, "r-1", Some("1-a-b"));
+            keeps_the_rules(&told);
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!((&told["request_id"], &told["trace_id"]), (&json!("r-1"), &json!("1-a-b")));
         }
     }
 
@@ -94,7 +137,7 @@ mod tests {
         let lines = lines(&tick, "gate", now());
         let told: Vec<Value> = lines.iter().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
         let told: Vec<_> = told.iter().map(|line| (&line[GATE], &line[VERDICT])).collect();
-        assert_eq!(told, [(&json!("pay-prod"), &json!(1)), (&json!("shop-prod"), &json!(0))]);
+        assert_eq!(told, [(&json!("pay-prod"), &json!(1.0)), (&json!("shop-prod"), &json!(0.0))]);
     }
 
     fn keeps_the_rules(text: &str) {
@@ -118,26 +161,26 @@ mod tests {
         }
         for metric in directive["Metrics"].as_array().unwrap() {
             assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
-            assert_eq!(metric["Unit"], json!("Count"));
+            assert!(["Count", "Percent", "None"].contains(&metric["Unit"].as_str().unwrap()), "{metric}");
         }
     }
 
     #[test]
     fn a_tick_counts_once_if_every_decision_was_stored() {
         for decisions in [&[][..], &["hold"], &["drain", "promote", "verify"], &["skipped"]] {
-            assert_eq!(metric(&tick(decisions)), Some(json!(1)), "{decisions:?}");
+            assert_eq!(metric(&tick(decisions)), Some(json!(1.0)), "{decisions:?}");
         }
     }
 
     #[test]
     fn a_tick_counts_for_nothing_if_it_was_dropped_or_a_decision_was_not_stored() {
-        assert_eq!(metric(&tick(&["hold", "failed"])), Some(json!(0)));
+        assert_eq!(metric(&tick(&["hold", "failed"])), Some(json!(0.0)));
         let mut dropped = tick(&[]);
         dropped["dropped"] = json!("the tick is stale");
-        assert_eq!(metric(&dropped), Some(json!(0)));
+        assert_eq!(metric(&dropped), Some(json!(0.0)));
         let mut unreadable = tick(&["hold"]);
         unreadable["unreadable"] = json!(["record of search is unreadable"]);
-        assert_eq!(metric(&unreadable), Some(json!(0)));
+        assert_eq!(metric(&unreadable), Some(json!(0.0)));
     }
 
     #[test]

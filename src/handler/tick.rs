@@ -7,6 +7,7 @@ use super::observe::{Sight, clear, observe};
 use super::perform::{NotStored, perform};
 use super::{STALE_TICK, hooks};
 use crate::analysis::Conditions;
+use crate::analysis::recent::Recent;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::Window;
 use crate::ports::{Deployment, Failure, FailureKind, Platform, Running};
@@ -48,12 +49,22 @@ pub struct RolloutReport {
 }
 
 /// A rollout's verdict for an alarm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Signal {
     /// The plan's `verdict_metric`.
     pub gate: String,
     /// Harm was found.
     pub harmful: bool,
+    /// The canary's share, in percent.
+    pub share: f64,
+    /// Evidence of harm, in powers of ten to one; `None` before there is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence_of_harm: Option<f64>,
+    /// Evidence of health on the step, of the check that has least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence_of_health: Option<f64>,
+    /// Minutes in a row without usable data.
+    pub blind_minutes: u32,
 }
 
 impl Signal {
@@ -61,7 +72,21 @@ impl Signal {
         let gate = record.plan.verdict_metric.clone()?;
         // A rollout that just ended was not found harmful.
         let harmful = record.phase != Phase::Stopped && Standing::of(record, now).answer == Answer::Fail;
-        Some(Self { gate, harmful })
+        let last = record.last.as_ref();
+        let on_step = last.filter(|last| last.step.is_some());
+        let decades = |ln_e: f64| ln_e.is_finite().then_some(ln_e / std::f64::consts::LN_10);
+        let least = |last: &Judgement| {
+            let health = last.checks.iter().map(|check| check.log_e_health);
+            health.fold(f64::INFINITY, f64::min)
+        };
+        Some(Self {
+            gate,
+            harmful,
+            share: record.share().percent(),
+            evidence_of_harm: on_step.and_then(|last| decades(last.log_e_harm)),
+            evidence_of_health: on_step.and_then(|last| decades(least(last))),
+            blind_minutes: last.map_or(0, |last| last.blind_minutes),
+        })
     }
 }
 
@@ -250,6 +275,9 @@ async fn carry_out<P: Platform>(
     judged: Option<(Conditions, Judgement)>,
     now: Timestamp,
 ) -> RolloutReport {
+    let found = judged.as_ref().map(|(_, judgement)| judgement).or(record.last.as_ref());
+    let recent = || Recent::of(&sight.window, &record.plan.rules, found);
+    let decision = decision.charted(recent, now);
     let (action, why) = (decision.action, decision.why.clone());
     let snapshot = sight.split.as_ref().ok().map(|(_, snapshot)| snapshot);
     let outcome = perform(platform, record, snapshot, decision, now).await;

@@ -1,6 +1,9 @@
 //! What is to be done, as data; the order of doing it is in the type.
 
-use super::record::{Record, Severity};
+use jiff::Timestamp;
+
+use super::record::{Page, Record, Severity};
+use crate::analysis::recent::Recent;
 use crate::units::Share;
 
 /// The decision's word.
@@ -100,6 +103,28 @@ pub struct Decision {
     pub why: String,
     /// What to do.
     pub effects: Effects,
+}
+
+impl Decision {
+    /// With the newest minutes of both arms in every page that it writes.
+    #[must_use]
+    pub fn charted(mut self, recent: impl FnOnce() -> Option<Recent>, now: Timestamp) -> Self {
+        let records: Vec<&mut Box<Record>> = match &mut self.effects {
+            Effects::Record(next) => vec![next],
+            Effects::WriteThenRecord { announced, done, failed, .. } => {
+                announced.iter_mut().chain([done, failed]).collect()
+            }
+            Effects::RecordThenWrite { intent, done, .. } => vec![intent, done],
+        };
+        let pages: Vec<&mut Page> = records.into_iter().flat_map(|record| record.uncharted(now)).collect();
+        // Most ticks page nothing, and need no look at the window for it.
+        if let Some(recent) = (!pages.is_empty()).then(recent).flatten() {
+            for page in pages {
+                page.recent = Some(recent.clone());
+            }
+        }
+        self
+    }
 }
 
 impl Severity {

@@ -15,17 +15,17 @@ use crate::analysis::check::Rules;
 use crate::analysis::verdict::{Blast, Judgement, Reason, StepProgress, Verdict};
 use crate::units::{Minute, Share};
 
-pub(super) fn share(percent: f64) -> Share {
+pub(crate) fn share(percent: f64) -> Share {
     Share::from_percent(percent).unwrap()
 }
 
 /// So many minutes after the start.
-pub(super) fn at(minutes: i64) -> Timestamp {
+pub(crate) fn at(minutes: i64) -> Timestamp {
     let start: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
     start + SignedDuration::from_mins(minutes)
 }
 
-pub(super) fn audit() -> Audit {
+pub(crate) fn audit() -> Audit {
     Audit { actor: "ana".into(), reason: "release".into(), at: at(0) }
 }
 
@@ -57,12 +57,12 @@ pub(crate) fn plan() -> Plan {
 
 impl Record {
     /// Just started.
-    pub(super) fn test() -> Self {
+    pub(crate) fn test() -> Self {
         Self::new(plan(), audit(), false)
     }
 
     /// On a step since minute 1.
-    pub(super) fn on(step: usize) -> Self {
+    pub(crate) fn on(step: usize) -> Self {
         let mut record = Self::test();
         record.phase = Phase::Running;
         record.step = Some(step);
@@ -71,18 +71,18 @@ impl Record {
         record
     }
 
-    pub(super) fn in_phase(mut self, phase: Phase) -> Self {
+    pub(crate) fn in_phase(mut self, phase: Phase) -> Self {
         self.phase = phase;
         self
     }
 
-    pub(super) fn planned(mut self, change: impl FnOnce(&mut Plan)) -> Self {
+    pub(crate) fn planned(mut self, change: impl FnOnce(&mut Plan)) -> Self {
         change(&mut self.plan);
         self
     }
 }
 
-pub(super) fn judged(verdict: Verdict, reason: Reason) -> Judgement {
+pub(crate) fn judged(verdict: Verdict, reason: Reason) -> Judgement {
     Judgement {
         minute: None,
         verdict,
@@ -97,25 +97,25 @@ pub(super) fn judged(verdict: Verdict, reason: Reason) -> Judgement {
     }
 }
 
-pub(super) fn healthy() -> Judgement {
+pub(crate) fn healthy() -> Judgement {
     judged(Verdict::Healthy, Reason::Proven)
 }
 
-pub(super) fn harmful() -> Judgement {
+pub(crate) fn harmful() -> Judgement {
     let minute = Minute::of(at(9));
     judged(Verdict::Harmful, Reason::WorseThanStable { check: "errors".into(), minute })
 }
 
-pub(super) fn undecided() -> Judgement {
+pub(crate) fn undecided() -> Judgement {
     judged(Verdict::Undecided, Reason::NotYetProven { check: "errors".into() })
 }
 
-pub(super) fn metrics_unread() -> Judgement {
+pub(crate) fn metrics_unread() -> Judgement {
     judged(Verdict::Blind, Reason::ReadIncomplete { detail: "Forbidden".into() })
 }
 
 /// Proven healthy on a step.
-pub(super) fn of_step(share: Share, since: Minute) -> Judgement {
+pub(crate) fn of_step(share: Share, since: Minute) -> Judgement {
     let step = StepProgress {
         share,
         since,
@@ -128,17 +128,17 @@ pub(super) fn of_step(share: Share, since: Minute) -> Judgement {
 }
 
 /// So many healthy targets, and nothing in the way.
-pub(super) fn cleared(targets: u32) -> Clearance<'static> {
+pub(crate) fn cleared(targets: u32) -> Clearance<'static> {
     Clearance { healthy_targets: Some(Ok(targets)), rule_is_gone: false, freeze: Some(Ok(None)) }
 }
 
 /// Decides at minute `minute`, with three healthy targets and the rule as given.
-pub(super) fn decided(record: &Record, seen: f64, judgement: &Judgement, minute: i64) -> Decision {
+pub(crate) fn decided(record: &Record, seen: f64, judgement: &Judgement, minute: i64) -> Decision {
     with_health(record, Ok(share(seen)), judgement, minute, Ok(3))
 }
 
 /// With a judgement of the step that the record stands on.
-pub(super) fn with_health(
+pub(crate) fn with_health(
     record: &Record,
     seen: Result<Share, &str>,
     judgement: &Judgement,
@@ -151,7 +151,7 @@ pub(super) fn with_health(
     decided_as_is(record, seen, &judgement, minute, healthy)
 }
 
-pub(super) fn decided_as_is(
+pub(crate) fn decided_as_is(
     record: &Record,
     seen: Result<Share, &str>,
     judgement: &Judgement,
@@ -166,7 +166,7 @@ pub(super) fn decided_as_is(
 
 impl Decision {
     /// The record if all goes well.
-    pub(super) fn done(&self) -> &Record {
+    pub(crate) fn done(&self) -> &Record {
         match &self.effects {
             Effects::Record(next) => next,
             Effects::WriteThenRecord { done, .. } | Effects::RecordThenWrite { done, .. } => done,
@@ -174,7 +174,7 @@ impl Decision {
     }
 
     /// The share that would be written.
-    pub(super) fn writes(&self) -> Option<Share> {
+    pub(crate) fn writes(&self) -> Option<Share> {
         match &self.effects {
             Effects::Record(_) => None,
             Effects::WriteThenRecord { write, .. } | Effects::RecordThenWrite { write, .. } => {
@@ -183,7 +183,7 @@ impl Decision {
         }
     }
 
-    pub(super) fn pages(&self) -> Vec<&'static str> {
+    pub(crate) fn pages(&self) -> Vec<&'static str> {
         self.done().outbox.iter().map(|page| page.kind.name()).collect()
     }
 }

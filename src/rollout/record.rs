@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::{Gate, Owner};
 use super::plan::{Mode, Plan};
+use crate::analysis::recent::Recent;
 use crate::analysis::threshold::Thresholds;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::Row;
@@ -176,6 +177,9 @@ pub struct Page {
     /// How many reminders of the same condition it follows on; 0 for the first page.
     #[serde(default)]
     pub reminder: u32,
+    /// How both arms did in the minutes before; `None` where no tick looked, and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
 }
 
 /// A condition that was paged, so that it is paged once, and then reminded of.
@@ -231,6 +235,19 @@ pub enum Cause {
     Undecided,
     /// A person or an alarm wanted it.
     Order,
+}
+
+impl Cause {
+    /// The word for it in messages and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Harm => "harm",
+            Self::Blind => "blind",
+            Self::Undecided => "undecided",
+            Self::Order => "order",
+        }
+    }
 }
 
 /// Who asked for something, and why.

@@ -158,8 +158,14 @@ impl Record {
             share: self.share(),
             judgement: self.last.clone(),
             reminder: 0,
+            recent: None,
         });
         self
+    }
+
+    /// Pages that were just written, and tell nothing of the minutes before yet.
+    pub(super) fn uncharted(&mut self, now: Timestamp) -> impl Iterator<Item = &mut Page> {
+        self.outbox.iter_mut().filter(move |page| page.at == now && page.recent.is_none())
     }
 
     /// After a shift up that did not come about; it will be tried again, and after some times somebody is told.

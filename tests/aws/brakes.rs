@@ -6,7 +6,6 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::many::of;
-use crate::outside::{Call, count};
 use crate::traffic::{Generated, Traffic};
 use crate::world::World;
 
@@ -221,17 +220,6 @@ fn nobody_is_reminded_of_what_has_passed() {
         world.tick(minute);
     }
     assert_eq!(world.paged(), ["drain_blocked", "drained"]);
-}
-
-#[test]
-fn a_page_that_is_refused_for_its_subject_goes_out_without_it() {
-    let world = World::on_first_step(Generated::HARMFUL);
-    world.faults(&json!([{ "op": "Publish", "code": "InvalidParameter", "match": "\"Subject\"", "n": -1 }]));
-    let (report, calls): (Value, Vec<Call>) = world.calls_of(|| world.tick(12));
-    assert_eq!((&report["troubles"], count(&calls, "sns Publish")), (&json!([]), 2));
-    let pages = world.pages();
-    assert_eq!((pages.len(), pages[0].event.as_str()), (1, "drained"));
-    assert!(pages[0].body.contains("checkout"), "{}", pages[0].body);
 }
 
 #[test]

@@ -638,7 +638,7 @@ fn a_function_that_shifts_to_a_harmful_version_is_stopped_and_its_verdict_publis
     let published = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let harmful: Vec<Value> =
         published.filter(|line| line["Gate"] == "pay-prod").map(|line| line["Harmful"].clone()).collect();
-    assert_eq!((harmful.first(), harmful.contains(&json!(1))), (Some(&json!(0)), true), "{harmful:?}");
+    assert_eq!((harmful.first(), harmful.contains(&json!(1.0))), (Some(&json!(0.0)), true), "{harmful:?}");
     let page = &story.pages()[0];
     assert!(page.body.contains("pay:live") && page.body.contains("pay:42"), "{}", page.body);
 }

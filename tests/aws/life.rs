@@ -73,11 +73,11 @@ fn a_tick_that_is_carried_out_is_one_line_of_a_metric() {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let at_ms = line["_aws"]["Timestamp"].as_i64().expect("milliseconds");
     assert!((now_ms - 60_000..=now_ms).contains(&at_ms), "{at_ms} of {now_ms}");
-    assert_eq!((&line["FunctionName"], &line["TicksCompleted"]), (&json!("function"), &json!(1)));
+    assert_eq!((&line["FunctionName"], &line["TicksCompleted"]), (&json!("function"), &json!(1.0)));
     // An idle tick counts, too: nobody was left unwatched.
     world.command("abort", json!({})).expect("aborted");
     world.watch_ends(1);
-    assert!(completed(&world).len() >= 3 && completed(&world).iter().all(|one| *one == json!(1)));
+    assert!(completed(&world).len() >= 3 && completed(&world).iter().all(|one| *one == json!(1.0)));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_tick_that_stored_no_decision_was_dropped_or_failed_proves_nothing() {
     let failing = |op: &str| json!([{ "op": op, "code": "InternalServerError", "status": 500, "n": -1 }]);
     world.faults(&failing("PutItem"));
     assert_eq!(world.tick(12)["decision"], json!("failed"));
-    assert_eq!(completed(&world)[before..], [json!(0)]);
+    assert_eq!(completed(&world)[before..], [json!(0.0)]);
     world.no_faults();
     world.faults(&failing("Query"));
     world.invoke(&world.tick_event(13)).expect_err("nothing was read");
@@ -95,5 +95,5 @@ fn a_tick_that_stored_no_decision_was_dropped_or_failed_proves_nothing() {
 
     let world = World::set_up(json!({}), &[("CANARY_GATE_CLOCK", "wall")]);
     world.tick_all(-60);
-    assert_eq!(completed(&world), [json!(0)], "dropped as stale");
+    assert_eq!(completed(&world), [json!(0.0)], "dropped as stale");
 }

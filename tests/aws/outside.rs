@@ -145,11 +145,18 @@ impl Rule {
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) subject: String,
+    /// What a reader of e-mail gets: the text for everybody who has no form of their own.
     pub(crate) body: String,
+    /// What the queue got.
+    pub(crate) message: String,
+    /// All forms by their protocol; `Null` if the page went out as plain text.
+    pub(crate) forms: Value,
     /// The attribute `event`.
     pub(crate) event: String,
     /// The attribute `severity`.
     pub(crate) severity: String,
+    /// All attributes.
+    pub(crate) attributes: Value,
 }
 
 /// A rollout's item in the table.
@@ -269,17 +276,27 @@ impl World {
     /// Every page that went out, oldest first.
     pub(crate) fn pages(&self) -> Vec<Page> {
         let messages = self.endpoint.get(&format!("messages?queue={}", self.queue()));
+        let topic = percent_encoded(self.scene["topic_arn"].as_str().expect("a topic"));
+        let published = self.endpoint.get(&format!("published?topic={topic}"));
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let page = |message: &Value| {
+        let page = |(message, published): (&Value, &Value)| {
             let attributes = &message["MessageAttributes"];
+            let (got, sent) = (text(&message["Message"]), text(published));
+            let forms = if got == sent { Value::Null } else { serde_json::from_str(&sent).expect("JSON") };
             Page {
                 subject: text(&message["Subject"]),
-                body: text(&message["Message"]),
+                body: forms["default"].as_str().map_or(sent, str::to_owned),
+                message: got,
+                forms,
                 event: text(&attributes["event"]["Value"]),
                 severity: text(&attributes["severity"]["Value"]),
+                attributes: attributes.clone(),
             }
         };
-        messages.as_array().expect("a list").iter().map(page).collect()
+        let (messages, published) =
+            (messages.as_array().expect("a list"), published.as_array().expect("a list"));
+        assert_eq!(messages.len(), published.len(), "the queue gets what is published");
+        messages.iter().zip(published).map(page).collect()
     }
 
     /// What the pages were about, oldest first.

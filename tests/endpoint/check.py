@@ -630,6 +630,12 @@ def pages_arrive_in_the_queue():
     assert json.loads(sqs_got["Body"])["Subject"] == "Drained"
     with refused("InvalidParameter"):
         sns.publish(TopicArn=world["topic_arn"], Message="x" * 262_145)
+    forms = json.dumps({"default": "for people", "sqs": '{"b":2}'})
+    sns.publish(TopicArn=world["topic_arn"], Message=forms, MessageStructure="json")
+    assert control("GET", f"messages?queue={world['queue_url']}")[-1]["Message"] == '{"b":2}'
+    assert control("GET", f"published?topic={world['topic_arn']}") == ['{"a":1}', forms]
+    with refused("InvalidParameter"):
+        sns.publish(TopicArn=world["topic_arn"], Message='{"sqs":"no default"}', MessageStructure="json")
 
 
 @check

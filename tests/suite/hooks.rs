@@ -142,7 +142,8 @@ fn an_alarm_of_the_deployment_s_own_can_hear_each_minute_whether_harm_was_found(
     plan["verdict_metric"] = json!("shop-prod");
     let mut world = shifting(&plan);
     let signal = |report: &Value| report["signal"].clone();
-    assert_eq!(signal(&world.tick()), json!({ "gate": "shop-prod", "harmful": false }));
+    let quiet = json!({ "gate": "shop-prod", "harmful": false, "share": 10.0, "blind_minutes": 0 });
+    assert_eq!(signal(&world.tick()), quiet);
     world.per_mille = [3.0, 60.0];
     let harmful = |report: &Value| report["signal"]["harmful"] == true;
     assert!(world.ticks(12).iter().any(harmful));

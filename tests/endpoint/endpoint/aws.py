@@ -2,7 +2,7 @@
 
 import traceback
 
-from . import wire
+from . import forms, wire
 from .cloudwatch import Store
 from .codedeploy import CodeDeploy
 from .dynamodb import Transactions
@@ -96,5 +96,7 @@ class Aws:
                 return wire.success(call, self.ecs.handle(call))
             if call.service == "dynamodb":
                 return self.transactions.handle(call)
+            if call.service == "sns":
+                forms.check(call)
             return self.moto.send(call.http)
 

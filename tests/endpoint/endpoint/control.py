@@ -3,6 +3,7 @@
 import json
 import urllib.parse
 
+from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
 from . import cloudwatch
@@ -17,6 +18,7 @@ PREFIX = "/_endpoint/"
 class Control:
     def __init__(self, aws, runtime):
         self.aws, self.runtime = aws, runtime
+        self.clock_ahead_s = 0
         self.routes = {
             ("GET", "ping"): lambda body, q: {},
             ("POST", "reset"): self.reset,
@@ -32,8 +34,10 @@ class Control:
             ("GET", "hooks"): lambda body, q: {"answers": aws.codedeploy.answers, "stops": aws.codedeploy.stops},
             ("POST", "service_deployments"): lambda body, q: aws.ecs.register(body),
             ("GET", "service_deployments"): lambda body, q: aws.ecs.state(),
+            ("POST", "clock"): self.set_clock,
             ("POST", "seed"): lambda body, q: seed(aws.moto, body),
             ("GET", "messages"): lambda body, q: self.messages(q["queue"]),
+            ("GET", "published"): lambda body, q: self.published(q["topic"]),
             ("POST", "invoke"): lambda body, q: runtime.invoke(body),
             ("GET", "runtime"): lambda body, q: runtime.state(),
         }
@@ -52,7 +56,13 @@ class Control:
             return _answer(400, {"error": str(error)})
         return _answer(200, {} if result is None else result)
 
+    def set_clock(self, body, _query):
+        if set(body) != {"ahead_s"}:
+            raise ControlError("clock wants ahead_s")
+        self.clock_ahead_s = float(body["ahead_s"])
+
     def reset(self, _body, _query):
+        self.clock_ahead_s = 0
         self.aws.reset()
         self.runtime.reset()
 
@@ -64,6 +74,16 @@ class Control:
             raise ControlError(f"no queue {queue_url}")
         with self.aws.moto.lock:
             return [_maybe_json(message.body) for message in queue._messages]
+
+
+    def published(self, topic_arn):
+        """What was published to a topic, as it was sent: with MessageStructure=json that is all forms at once."""
+        topics = (backend.topics.get(topic_arn) for backend in sns_backends[ACCOUNT].values())
+        topic = next((t for t in topics if t is not None), None)
+        if topic is None:
+            raise ControlError(f"no topic {topic_arn}")
+        with self.aws.moto.lock:
+            return [message for _id, message, *_rest in topic.sent_notifications]
 
 
 def _maybe_json(text):

@@ -14,6 +14,7 @@ from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.server import DomainDispatcherApplication, create_backend_app
 
+from .sns import count_subscriptions
 from .wire import Http
 
 SERVICES = ("elbv2", "dynamodb", "sns", "sqs", "codedeploy", "ecs", "ec2", "sts")
@@ -22,6 +23,7 @@ ACCOUNT = DEFAULT_ACCOUNT_ID
 
 class Moto:
     def __init__(self):
+        count_subscriptions()
         self.lock = threading.RLock()
         self.app = DomainDispatcherApplication(create_backend_app)
         self._clients = {}

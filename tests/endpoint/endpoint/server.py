@@ -1,9 +1,11 @@
 """One HTTP port for everything: AWS calls, the Runtime API, function URLs and the control plane."""
 
+import email.utils
 import http.server
 import select
 import socket
 import struct
+import time
 
 from . import function_url
 from . import runtime as lambda_runtime
@@ -57,6 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def reply(self, answer: Http):
         """Head and body in one write."""
         head = [f"HTTP/1.1 {answer.status} -"] + [f"{k}: {v}" for k, v in answer.headers.items()]
+        head.append(f"Date: {email.utils.formatdate(time.time() + self.server.control.clock_ahead_s, usegmt=True)}")
         head.append(f"Content-Length: {len(answer.body)}")
         body = b"" if self.command == "HEAD" else answer.body
         self.wfile.write("\r\n".join([*head, "", ""]).encode("latin-1") + body)

@@ -1,30 +1,9 @@
-//! What on-call reads at three in the morning: what happened, with numbers, and what to do.
+//! The words of each kind of page: what happened, what was done, what to do.
 
-use std::fmt::Write as _;
-
-use crate::analysis::check::ABORT_ALPHA;
-use crate::analysis::verdict::Judgement;
-use crate::ports::Message;
 use crate::rollout::record::{Cause, Page, PageKind, Record};
 
-/// SNS refuses subjects of 100 characters and more.
-const SUBJECT_MAX: usize = 99;
-
-/// Puts a page into words.
-#[must_use]
-pub fn render(record: &Record, page: &Page) -> Message {
-    Message {
-        subject: subject(record, page),
-        body: body(record, page),
-        attributes: vec![
-            ("severity", page.severity.name().to_owned()),
-            ("event", page.kind.name().to_owned()),
-            ("rollout", record.id().to_owned()),
-        ],
-    }
-}
-
-fn headline(page: &Page) -> &'static str {
+/// What happened, in a few words: a page's subject.
+pub(super) fn headline(page: &Page) -> &'static str {
     match page.kind {
         PageKind::Drained => "canary drained",
         PageKind::DrainFailed => "DRAIN FAILED, canary still has traffic",
@@ -52,91 +31,8 @@ fn headline(page: &Page) -> &'static str {
     }
 }
 
-/// Printable ASCII on one line, as SNS demands: a subject that it refuses would lose the page.
-fn subject(record: &Record, page: &Page) -> String {
-    let reminder = if page.reminder > 0 { format!(", reminder {}", page.reminder) } else { String::new() };
-    let text = format!("[{}{reminder}] {}: {}", page.severity.name(), record.id(), headline(page));
-    let plain = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
-    plain.take(SUBJECT_MAX).collect()
-}
-
-fn body(record: &Record, page: &Page) -> String {
-    let mut text = String::new();
-    let line = |text: &mut String, name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<11}{value}");
-    };
-    let _ = writeln!(text, "{}: {}\n", record.id(), headline(page));
-    line(&mut text, "What", &page.why);
-    line(&mut text, "When", &page.at.to_string());
-    let when = if page.kind == PageKind::Promoted { "now" } else { "before this" };
-    line(&mut text, "Share", &format!("{} of the traffic {when}", page.share));
-    if let Some(judgement) = &page.judgement {
-        evidence(&mut text, record, judgement);
-        // Who deploys after a burn-in must know what it has shown.
-        for check in judgement.checks.iter().filter(|_| page.kind == PageKind::BurntIn) {
-            for note in &check.notes {
-                line(&mut text, "Note", &format!("{}: {note}", check.name));
-            }
-        }
-    }
-    line(&mut text, "Done", &done(record, page.kind));
-    line(&mut text, "To do", &to_do(record, page));
-    let split = if record.plan.targets.function().is_some() { "Alias" } else { "Rule" };
-    line(&mut text, split, &record.plan.targets.listener_rule);
-    line(&mut text, "Stable", &record.plan.targets.stable);
-    line(&mut text, "Canary", &record.plan.targets.canary);
-    line(&mut text, "Started", &format!("by {}: {}", record.started.actor, record.started.reason));
-    line(&mut text, "Key", &page.key);
-    text
-}
-
-fn evidence(text: &mut String, record: &Record, judgement: &Judgement) {
-    for check in &judgement.checks {
-        let _ = writeln!(text, "{:<11}{}", "Check", check.compared());
-    }
-    let need = record.plan.rules.ln_convict();
-    let _ = writeln!(
-        text,
-        "{:<11}{} for harm; {} convicts (false rollbacks at most {})",
-        "Evidence",
-        odds(judgement.log_e_harm),
-        odds(need),
-        record.plan.rules.false_rollback
-    );
-    let triggers = judgement.checks.iter().filter_map(|check| check.log_e_abort);
-    let trigger = triggers.fold(f64::NEG_INFINITY, f64::max);
-    let abort = -ABORT_ALPHA.fraction().ln();
-    if trigger >= abort {
-        let against = odds(trigger);
-        let _ = writeln!(
-            text,
-            "{:<11}{against} that the rate is above abort_above; {} drains",
-            "Trigger",
-            odds(abort)
-        );
-    }
-    let blast = judgement.blast;
-    let until = judgement.minute.map_or_else(String::new, |minute| format!(" until {}", minute.plus(1)));
-    let _ = writeln!(
-        text,
-        "{:<11}{} min{until}, {} canary requests, about {:.0} more errors than stable would have given",
-        "Exposure",
-        blast.minutes,
-        blast.requests,
-        blast.excess_bad.max(0.0)
-    );
-}
-
-/// Log evidence as a person reads it: so many to one.
-fn odds(ln_e: f64) -> String {
-    match ln_e.exp() {
-        e if e >= 1e6 => format!("10^{:.0} to 1", ln_e / std::f64::consts::LN_10),
-        e if e >= 10.0 => format!("{e:.0} to 1"),
-        e => format!("{e:.1} to 1"),
-    }
-}
-
-fn done(record: &Record, kind: PageKind) -> String {
+/// What canary-gate has done about it.
+pub(super) fn done(record: &Record, kind: PageKind) -> String {
     let text = match kind {
         PageKind::Drained if record.sticky => {
             "the rollout has ended; the canary's weight is 0 and stays so until a new rollout starts. The \
@@ -180,7 +76,8 @@ fn done(record: &Record, kind: PageKind) -> String {
     text.to_owned()
 }
 
-fn to_do(record: &Record, page: &Page) -> String {
+/// What a person should do now.
+pub(super) fn to_do(record: &Record, page: &Page) -> String {
     let id = record.id();
     match page.kind {
         PageKind::Drained => after_drain(record),
@@ -305,5 +202,41 @@ fn after_drain(record: &Record) -> String {
         Some(Cause::Undecided) | None => {
             format!("nothing is proven against the canary (history of {id} has every minute)")
         }
+    }
+}
+
+/// Commands that a person may want next, the likeliest first.
+pub(super) fn commands(record: &Record, kind: PageKind) -> Vec<String> {
+    let id = record.id();
+    let ask = |word: &str| format!("canary-gate {word} {id}");
+    let act = |word: &str| format!("canary-gate {word} {id} --reason \"...\"");
+    match kind {
+        PageKind::Drained
+        | PageKind::RaisedAgain
+        | PageKind::StillServed
+        | PageKind::NotVerified
+        | PageKind::GroupTakenOut
+        | PageKind::DeploymentStopped
+        | PageKind::NotStopped => vec![ask("history")],
+        // With the person's own rights it may succeed where the function's did not.
+        PageKind::DrainFailed => vec![act("abort"), ask("status")],
+        PageKind::DrainBlocked | PageKind::GateNotTold | PageKind::NotStarted => vec![ask("status")],
+        PageKind::ShiftFailed | PageKind::Blind | PageKind::SplitOff | PageKind::NoHealthyTarget => {
+            vec![ask("status"), act("abort")]
+        }
+        PageKind::Frozen => vec![
+            format!("{} --weights restore", act("resume")),
+            format!("{} --weights adopt", act("resume")),
+            act("abort"),
+        ],
+        PageKind::Undecided | PageKind::Suspected => vec![ask("status"), act("promote"), act("abort")],
+        PageKind::BurntIn => vec![act("resume")],
+        PageKind::ObservedHarmful | PageKind::ObservedHealthy if record.owner.is_some() => {
+            vec![ask("status")]
+        }
+        PageKind::ObservedHarmful | PageKind::ObservedHealthy => vec![ask("status"), act("abort")],
+        PageKind::GateTimedOut => vec![ask("status")],
+        PageKind::Promoted if record.plan.rollback_window.seconds() > 0 => vec![act("abort")],
+        PageKind::Promoted => Vec::new(),
     }
 }
