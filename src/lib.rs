@@ -18,9 +18,11 @@
 //! | [`config`] | text in, a checked plan out, every problem at once |
 //! | [`event`] | JSON in, an invocation out |
 //! | [`ports`] | what the handler needs of the world |
+//! | [`doctor`] | what an installation looks like in, what is wrong with it out |
 //! | [`handler`] | the shell: observe, tick, perform, commands, pages |
 //! | `github` | what waits at GitHub is told (feature `github`) |
 //! | `aws` | the adapters; the only place that names the SDK (feature `aws`) |
+//! | `local` | what stands in for AWS on one machine: a file of records, pages to a command (feature `cli`) |
 //! | [`sim`] | a cloud in memory with traffic, faults and a clock |
 //! | `cli` | the command line (feature `cli`) |
 //!
@@ -34,10 +36,13 @@ pub mod aws;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod event;
 #[cfg(feature = "github")]
 pub mod github;
 pub mod handler;
+#[cfg(feature = "cli")]
+pub mod local;
 pub mod ports;
 pub mod recording;
 pub mod rollout;

@@ -331,7 +331,7 @@ MUTATIONS = [
         "the page goes out before the record is stored",
         PERFORM,
         "            put(platform, &next).await?\n        }",
-        "            for pending in &next.outbox {\n                let _ = platform.page(&page::render(&next, pending)).await;\n            }\n"
+        "            for pending in &next.outbox {\n                let _ = platform.page(&page::render(&next, pending, &platform.home())).await;\n            }\n"
         "            put(platform, &next).await?\n        }",
         suite("ticks::a_promotion_is_recorded_before_it_is_written_and_a_drain_after"),
     ),

@@ -81,7 +81,7 @@ fn told(message: &MessageData) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
-fn minute(time: &DateTime) -> Option<Minute> {
+pub(super) fn minute(time: &DateTime) -> Option<Minute> {
     jiff::Timestamp::from_second(time.secs()).ok().map(Minute::of)
 }
 

@@ -35,6 +35,11 @@ impl CloudWatch {
         Self(Client::new(config))
     }
 
+    /// For what is no rollout's metric.
+    pub(super) fn client(&self) -> &Client {
+        &self.0
+    }
+
     async fn get_metric_data(&self, call: &Call, requests: &[MetricRequest]) -> Result<Answer, Failure> {
         let queries = call.queries(requests);
         let (mut answer, mut token) = (Answer::default(), None);

@@ -52,7 +52,7 @@ fn region(arn: &str) -> Option<Region> {
 }
 
 /// Asked for before any call, whose own failure would tell of signatures.
-async fn credentials(config: &SdkConfig) -> Result<(), String> {
+pub(super) async fn credentials(config: &SdkConfig) -> Result<(), String> {
     let Some(provider) = config.credentials_provider() else {
         return Err("none are configured".to_owned());
     };

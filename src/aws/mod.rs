@@ -14,10 +14,12 @@ mod deployments;
 mod dynamodb;
 mod ecs;
 mod elb;
+mod examine;
 mod failure;
 #[cfg(test)]
 mod fixture;
 mod items;
+pub mod logging;
 mod measure;
 mod queries;
 mod sns;
@@ -35,6 +37,7 @@ use crate::units::Span;
 use cloudwatch::CloudWatch;
 
 pub use elb::RuleSnapshot;
+pub use examine::{Look, TickMetric, examine};
 pub use items::{STATE_INDEX, TTL_ATTRIBUTE, table_definition};
 pub use measure::{NotRead, read_once};
 
@@ -73,6 +76,8 @@ pub struct AwsPlatform {
     sns: aws_sdk_sns::Client,
     github: Option<Arc<Github>>,
     settings: AwsSettings,
+    log_group: Option<String>,
+    runbook: Option<String>,
 }
 
 impl AwsPlatform {
@@ -88,7 +93,21 @@ impl AwsPlatform {
             sns: aws_sdk_sns::Client::new(config),
             github: None,
             settings,
+            log_group: None,
+            runbook: None,
         }
+    }
+
+    /// With the URL of the runbook, for links in pages.
+    #[must_use]
+    pub fn with_runbook(self, runbook: Option<String>) -> Self {
+        Self { runbook, ..self }
+    }
+
+    /// With the log group that its lines go to, which pages link to.
+    #[must_use]
+    pub fn with_log_group(self, log_group: Option<String>) -> Self {
+        Self { log_group, ..self }
     }
 
     /// With a GitHub App, whose deployments are told.
@@ -108,6 +127,23 @@ impl MetricSource for AwsPlatform {
 /// constants of this module.
 pub async fn sdk_config() -> SdkConfig {
     loader().load().await
+}
+
+/// The same for a person at a terminal, in a region of their choice, if there are credentials at all.
+///
+/// # Errors
+/// That there are none, and what to do.
+pub async fn sdk_config_of(region: Option<String>) -> Result<SdkConfig, String> {
+    let loader = match region {
+        Some(region) => loader().region(aws_config::Region::new(region)),
+        None => loader(),
+    };
+    let config = loader.load().await;
+    if config.region().is_none() {
+        return Err("there is no region; set AWS_REGION, or give --region".to_owned());
+    }
+    measure::credentials(&config).await.map_err(|why| NotRead::NoCredentials(why).to_string())?;
+    Ok(config)
 }
 
 fn loader() -> ConfigLoader {

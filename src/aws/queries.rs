@@ -468,6 +468,32 @@ mod tests {
     }
 
     #[test]
+    fn as_many_statistics_are_asked_for_as_are_counted_for_the_bill() {
+        let series = || {
+            [
+                latency(-60..35),
+                latency(0..3),
+                values("speed", 3..6),
+                ratio("down"),
+                classes("kind", &["a", "b"]),
+            ]
+        };
+        let of_function = Targets::of_function("pay", "live", "7", "8");
+        let requests = [
+            request(0, 60),
+            asked(0, 60, series()),
+            MetricRequest { targets: of_function, ..asked(0, 1, series()) },
+        ];
+        for request in requests {
+            let asked = queries(0, &request);
+            let of_metric = asked.chunk_by(|one, other| one.source == other.source).map(<[_]>::len);
+            assert_eq!(of_metric.collect::<Vec<_>>(), request.statistics());
+        }
+        assert_eq!(asked(0, 60, [latency(0..3)]).charged_metrics(), 12);
+        assert_eq!(asked(0, 60, [latency(-60..35)]).charged_metrics(), 50);
+    }
+
+    #[test]
     fn ids_are_of_the_form_that_cloudwatch_takes() {
         let series = [latency(-300..300), values("a b", -2..2), ratio("C"), classes("d", &["Ä", "x y"])];
         for id in ids(&asked(0, 60, series)) {

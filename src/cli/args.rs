@@ -7,7 +7,7 @@ use crate::analysis::one_look::ALPHA;
 use crate::sim::chaos::Sabotage;
 use crate::sim::run::LIMIT_MINUTES;
 use crate::sim::scenario::SCENARIOS;
-use crate::units::Rate;
+use crate::units::{Rate, Share, Span};
 
 /// More would only be slower; the judge needs no more to be sure.
 const RPS_MAX: f64 = 1e6;
@@ -57,10 +57,286 @@ pub(super) enum Command {
     /// Let everything go wrong at once, and check that what must hold does
     #[command(after_help = chaos_help())]
     Chaos(ChaosArgs),
-    /// Print the JSON Schema of a plan, for editors
-    #[command(after_help = "Example:\n  canary-gate schema > plan.schema.json")]
-    Schema,
+    /// Print the JSON Schema of a plan, for editors, or its reference
+    #[command(after_help = SCHEMA_HELP)]
+    Schema(SchemaArgs),
+    /// Reckon what an installation and a rollout cost, from counted calls
+    #[command(after_help = super::cost::HELP)]
+    Cost(super::cost::CostArgs),
+    /// Print a script by which a shell completes this command line
+    #[command(after_help = super::completions::HELP)]
+    Completions(super::completions::CompletionsArgs),
+    /// Start a rollout
+    #[command(after_help = REMOTE_HELP)]
+    Start(StartArgs),
+    /// Show where a rollout stands
+    #[command(after_help = REMOTE_HELP)]
+    Status(NameArgs),
+    /// Show all rollouts
+    #[command(after_help = REMOTE_HELP)]
+    List(AskArgs),
+    /// Show what was decided about a rollout, newest first
+    #[command(after_help = REMOTE_HELP)]
+    History(HistoryArgs),
+    /// Stop a rollout's way up; it is watched on
+    #[command(after_help = REMOTE_HELP)]
+    Pause(ActArgs),
+    /// Let a paused or frozen rollout go on, or say that the new version has come after a burn-in
+    #[command(after_help = REMOTE_HELP)]
+    Resume(ResumeArgs),
+    /// Take the next step without waiting for the proof
+    #[command(after_help = REMOTE_HELP)]
+    Promote(ActArgs),
+    /// Drain the canary at once
+    #[command(after_help = REMOTE_HELP)]
+    Abort(ActArgs),
+    /// Show a rollout live, on the whole screen
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArgs),
+    /// Look whether an installation would work for a plan, and say what to mend
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
+    /// Write the minutes of two groups into a file, for `replay`
+    #[command(after_help = RECORD_HELP)]
+    Record(RecordArgs),
+    /// Make a page of a rollout, running or ended: what was seen, and what was decided when
+    #[command(after_help = REPORT_HELP)]
+    Report(LiveReportArgs),
+    /// Let no share of any rollout rise
+    #[command(after_help = REMOTE_HELP)]
+    Freeze(AllArgs),
+    /// Let shares rise again
+    #[command(after_help = REMOTE_HELP)]
+    Thaw(AllArgs),
+    /// Watch all rollouts, every minute, without Lambda
+    #[command(after_help = super::run::HELP)]
+    Run(super::run::RunArgs),
 }
+
+/// Which installation.
+#[derive(Debug, Group)]
+pub(super) struct Installation {
+    /// The installation's table
+    #[arg(long, value_name = "NAME", env = "CANARY_GATE_TABLE", default_value = "canary-gate")]
+    pub(super) table: String,
+    /// Its file of records, instead of a table
+    #[arg(long, value_name = "FILE", env = "CANARY_GATE_STORE", conflicts_with = "table")]
+    pub(super) store: Option<std::path::PathBuf>,
+    /// Its topic for pages: without one, what an order pages waits for the next tick
+    #[arg(long, value_name = "ARN", env = "CANARY_GATE_TOPIC_ARN")]
+    pub(super) topic_arn: Option<String>,
+    /// How long entries of the decision log are kept: the installation's setting
+    #[arg(long, value_name = "TIME", env = "CANARY_GATE_KEEP_LOG", default_value = "90d", hide = true)]
+    #[arg(value_parser = keep_log)]
+    pub(super) keep_log: Span,
+    /// The URL of the runbook, for links in pages: the installation's setting
+    #[arg(long, value_name = "URL", env = "CANARY_GATE_RUNBOOK", hide = true)]
+    pub(super) runbook: Option<String>,
+    /// Its region, if not the environment's
+    #[arg(long, value_name = "NAME")]
+    pub(super) region: Option<String>,
+}
+
+/// Who asks for a change.
+#[derive(Debug, Group)]
+pub(super) struct By {
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    /// Who, for the audit
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, default_value = "unknown")]
+    pub(super) actor: String,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct AskArgs {
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct NameArgs {
+    /// The rollout
+    pub(super) rollout: String,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct HistoryArgs {
+    /// The rollout
+    pub(super) rollout: String,
+    /// Entries at most
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct StartArgs {
+    /// The plan (`-`: standard input)
+    pub(super) plan: String,
+    #[command(flatten)]
+    pub(super) by: By,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct ActArgs {
+    /// The rollout
+    pub(super) rollout: String,
+    #[command(flatten)]
+    pub(super) by: By,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+/// What is to become of weights that another hand has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Weights {
+    /// Go on from them
+    Adopt,
+    /// Write back what the rollout had
+    Restore,
+}
+
+impl Weights {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Adopt => "adopt",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+#[derive(Debug, Group)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    pub(super) act: ActArgs,
+    /// Of a frozen rollout: whose weights count
+    #[arg(long, value_enum)]
+    pub(super) weights: Option<Weights>,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct AllArgs {
+    #[command(flatten)]
+    pub(super) by: By,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct WatchArgs {
+    /// The rollout
+    pub(super) rollout: String,
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
+    pub(super) every: Span,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// On the screen, or as one JSON object a change until the rollout has ended
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct DoctorArgs {
+    /// The plan that is to be started (`-`: standard input)
+    #[arg(required_unless_present = "rollout", conflicts_with = "rollout")]
+    pub(super) plan: Option<String>,
+    /// In place of a plan: a rollout that was started, by its name
+    #[arg(long, value_name = "NAME")]
+    pub(super) rollout: Option<String>,
+    /// The function that carries out the ticks [default: named as the table]
+    #[arg(long, value_name = "NAME", conflicts_with = "no_function")]
+    pub(super) function: Option<String>,
+    /// There is no function: ticks come from `canary-gate run`
+    #[arg(long)]
+    pub(super) no_function: bool,
+    /// The function's CANARY_GATE_WATERMARK
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = watermark)]
+    pub(super) watermark: Span,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct RecordArgs {
+    /// The rollout, running or ended
+    #[arg(required_unless_present = "plan", conflicts_with = "plan")]
+    pub(super) rollout: Option<String>,
+    /// In place of a rollout: a plan that names the groups (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(super) plan: Option<String>,
+    /// The canary's share in all of these minutes, with --plan
+    #[arg(long, value_name = "PERCENT", requires = "plan", required_unless_present = "rollout")]
+    pub(super) share: Option<Share>,
+    /// So many minutes, with --plan
+    #[arg(long, value_name = "N", default_value = "180", value_parser = clap::value_parser!(u32).range(MEASURED_MINUTES))]
+    pub(super) minutes: u32,
+    /// Minutes younger than this may still change and are left out
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = watermark)]
+    pub(super) watermark: Span,
+    #[command(flatten)]
+    pub(super) at: Installation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LiveReportFormat {
+    /// One page to look at, for a file
+    Html,
+    /// One JSON object: the record and the decision log
+    Json,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct LiveReportArgs {
+    /// The rollout, running or ended
+    pub(super) rollout: String,
+    #[command(flatten)]
+    pub(super) at: Installation,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "html")]
+    pub(super) format: LiveReportFormat,
+}
+
+const REMOTE_HELP: &str = "\
+The command is carried out here, with your AWS credentials, on the installation's table and load
+balancer: it works also when the function does not. It needs a build that can talk to AWS
+(--features aws).
+
+Exit status:
+  0   done, or told
+  64  the command line is wrong
+  65  the plan is wrong
+  66  there is no such rollout, or the plan can't be read
+  69  AWS did not do its part: try again
+  74  the output can't be written
+  77  refused: it makes no sense now, or somebody was faster";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum StoryFormat {
@@ -76,6 +352,8 @@ pub(super) enum ReplayFormat {
     Text,
     /// One JSON object a minute, and a summary
     Jsonl,
+    /// One page to look at, for a file
+    Html,
 }
 
 #[derive(Debug, Group)]
@@ -184,7 +462,31 @@ pub(super) struct CheckArgs {
     /// The plan (`-`: standard input)
     #[arg(value_name = "PLAN")]
     pub(super) plan: String,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
 }
+
+/// How to tell what a plan may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaFormat {
+    /// JSON Schema, for editors
+    Json,
+    /// A reference, for people
+    Markdown,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct SchemaArgs {
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "json")]
+    pub(super) format: SchemaFormat,
+}
+
+const SCHEMA_HELP: &str = "\
+Examples:
+  canary-gate schema > plan.schema.json
+  canary-gate schema --format markdown > plan.md";
 
 #[derive(Debug, Group)]
 pub(super) struct PlanTimeArgs {
@@ -236,9 +538,9 @@ pub(super) struct ChaosArgs {
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(Sabotage::ALL.map(Sabotage::name)))]
     pub(super) sabotage: Option<String>,
-    /// One JSON object instead of a table
-    #[arg(long)]
-    pub(super) json: bool,
+    /// How to tell it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ReportFormat,
 }
 
 fn base_rate(text: &str) -> Result<Rate, String> {
@@ -251,10 +553,31 @@ fn named_rate(text: &str) -> Result<(String, Rate), String> {
     base_rate(rate).map(|rate| (name.to_owned(), rate))
 }
 
-fn rps(text: &str) -> Result<f64, String> {
+pub(super) fn rps(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rps) if rps > 0.0 && rps <= RPS_MAX => Ok(rps),
         _ => Err("is a number of requests a second, above 0 and up to 1000000".to_owned()),
+    }
+}
+
+fn keep_log(text: &str) -> Result<Span, String> {
+    match text.parse::<Span>() {
+        Ok(span) if span.minutes() >= 24 * 60 => Ok(span),
+        _ => Err("is a time of a day or more, such as 90d".to_owned()),
+    }
+}
+
+fn watermark(text: &str) -> Result<Span, String> {
+    match text.parse::<Span>() {
+        Ok(span) if (1..=5).contains(&span.minutes()) => Ok(span),
+        _ => Err("is a time from 1m to 5m".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<Span, String> {
+    match text.parse::<Span>() {
+        Ok(span) if (2..=300).contains(&span.seconds()) => Ok(span),
+        _ => Err("is a time from 2s to 5m, such as 5s: what is shown changes once a minute".to_owned()),
     }
 }
 
@@ -280,16 +603,19 @@ fn noise(text: &str) -> Result<f64, String> {
 }
 
 const CALIBRATE_HELP: &str = "\
-Rollouts walk the plan's steps as the judge allows, each within --minutes, after an hour of stable alone.
-Promises are held against the plan's false_rollback and false_promotion, with the 95 % interval that so many
-runs leave (Clopper and Pearson). Noise beyond chance is shown and is no part of the promises.
+Rollouts walk the plan's steps as the judge allows, each within --minutes, after an hour of stable
+alone. Promises are held against the plan's false_rollback and false_promotion, with the 95 %
+interval that so many runs leave (Clopper and Pearson). Noise beyond chance is shown and is no
+part of the promises.
 
-A fault is what the canary does differently, from the start or from a minute (@61) on; with a minute, the
-rollout stays on its first step:
-  errors=3x                three times the error rate       errors=+1%@61   a point more, from minute 61 on
-  latency=1.5x             all answers take longer          latency=3x:2%   every fiftieth answer does
-  errors=2x,latency=1.2x   both at once                     NAME=2x         a check of the application's own;
-                                                                            of classes, the first one's odds
+A fault is what the canary does differently, from the start or from a minute (@61) on; with a
+minute, the rollout stays on its first step:
+  errors=3x                three times the error rate
+  errors=+1%@61            a point more, from minute 61 on
+  latency=1.5x             all answers take longer
+  latency=3x:2%            every fiftieth answer does
+  errors=2x,latency=1.2x   both at once
+  NAME=2x                  a check of the application's own; of classes, the first one's odds
 
 Examples:
   canary-gate calibrate
@@ -304,9 +630,78 @@ Exit status:
   66  the plan can't be read
   74  the output can't be written";
 
+const WATCH_HELP: &str = "\
+q (or Escape, or Control-C) leaves; the rollout goes on without you. Where there is no terminal,
+--format json prints the state whenever it changes, until the rollout has ended: a pipeline can
+wait with it.
+
+Exit status:
+  0   promoted, or left before the end
+  1   drained
+  2   ended in another way: stopped
+  64  the command line is wrong, or there is no terminal
+  66  there is no such rollout
+  69  AWS did not do its part: try again
+  74  the output can't be written
+  77  refused";
+
+const DOCTOR_HELP: &str = "\
+Looks at the clock, the rule and its weights, stickiness, the targets' health, the metrics and
+their delay, the traffic, the table and what runs in it, who gets the pages, and whether ticks are
+carried out. It changes nothing. It looks with your rights: those of the function are in its role,
+and one that it lacks shows in its log.
+
+Examples:
+  canary-gate doctor --rollout checkout-v42
+  canary-gate doctor plan.yaml --topic-arn arn:aws:sns:eu-west-1:123456789012:canary-gate-pages
+
+Exit status:
+  0   no fault, maybe notices
+  1   at least one fault: a rollout would not start, not be judged, or nobody would hear of it
+  64  the command line is wrong
+  65  the plan is wrong
+  66  the plan can't be read
+  69  there are no credentials, or no region
+  74  the output can't be written";
+
+const RECORD_HELP: &str = "\
+Of a rollout, all minutes that its ticks looked at, from an hour before its start. CloudWatch
+keeps minutes for 15 days.
+
+Examples:
+  canary-gate record checkout-v42 > checkout-v42.jsonl
+  canary-gate record --plan plan.yaml --share 5% --minutes 1440 > day.jsonl
+
+Exit status:
+  0   the recording was written
+  64  the command line is wrong
+  65  the plan is wrong, or CloudWatch has none of these minutes
+  66  there is no such rollout, or the plan can't be read
+  69  AWS did not do its part: try again
+  74  the output can't be written
+  77  refused";
+
+const REPORT_HELP: &str = "\
+The page is one file without any other: it needs no network, and can be sent as it is. It is made
+of the decision log: what is on it is what was known when it was decided.
+
+Examples:
+  canary-gate report checkout-v42 > report.html
+  canary-gate report checkout-v42 --format json | jq .log[0]
+
+Exit status:
+  0   the page was written
+  64  the command line is wrong
+  65  nothing was judged yet
+  66  there is no such rollout
+  69  AWS did not do its part: try again
+  74  the output can't be written
+  77  refused";
+
 const REPLAY_HELP: &str = "\
-Minutes are judged one by one, as they stand in the recording: a promotion or drain changes nothing
-in what was recorded. After the first drain the decision is `none`, since the rollout would have ended.
+Minutes are judged one by one, as they stand in the recording: a promotion or drain changes
+nothing in what was recorded. After the first drain the decision is `none`, since the rollout
+would have ended.
 
 Examples:
   canary-gate replay --plan plan.yaml --recording minutes.jsonl
@@ -325,8 +720,9 @@ const COMPARE_HELP: &str = "\
 All minutes with a share above zero and both arms are pooled, and each check gets one p-value. Any
 difference counts, however small: `tolerate` and `promote_within` play no part.
 
-This is valid for ONE look, at a moment fixed beforehand. Looked at every minute it rolls back 12-35 %
-of healthy canaries: `replay` gives the sequential verdict, which may be looked at as often as one likes.
+This is valid for ONE look, at a moment fixed beforehand. Looked at every minute it rolls back
+12-35 % of healthy canaries: `replay` gives the sequential verdict, which may be looked at as
+often as one likes.
 
 Examples:
   canary-gate compare --plan plan.yaml --recording minutes.jsonl
@@ -356,8 +752,8 @@ const PLAN_TIME_HELP: &str = "\
 Times are expected values: about half of all rollouts take longer. Evidence of latency needs no
 base rate, since so many requests are slower than a quantile as its name says.
 
---cloudwatch reads the minutes of both groups for the traffic, and the stable group's for the rates.
-It needs a plan with its ARNs (the region is theirs), credentials that allow
+--cloudwatch reads the minutes of both groups for the traffic, and the stable group's for the
+rates. It needs a plan with its ARNs (the region is theirs), credentials that allow
 cloudwatch:GetMetricData, and a build that can talk to AWS: cargo build --release --features aws
 
 Examples:
@@ -377,10 +773,11 @@ Exit status:
 
 fn chaos_help() -> String {
     let mut help = String::from(
-        "Episodes of some hours each: rollouts of good and bad versions on one or two listener rules, while calls\n\
-         fail before or after their effect, processes die and overlap, metrics are late or wrong, clocks are off,\n\
-         ticks come twice or not at all, and other hands write weights. The handler is the function's own. What\n\
-         must hold is checked after every call, and again when the faults have stopped.\n\n\
+        "Episodes of some hours each: rollouts of good and bad versions on one or two listener rules,\n\
+         while calls fail before or after their effect, processes die and overlap, metrics are late or\n\
+         wrong, clocks are off, ticks come twice or not at all, and other hands write weights. The\n\
+         handler is the function's own. What must hold is checked after every call, and again when the\n\
+         faults have stopped.\n\n\
          Sabotage, with what must find it:\n",
     );
     for sabotage in Sabotage::ALL {

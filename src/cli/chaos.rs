@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::args::ChaosArgs;
+use super::args::{ChaosArgs, ReportFormat};
 use super::output::{Output, Style};
 use super::table::WIDTH;
 use super::words::{count, wrap};
@@ -23,7 +23,7 @@ pub(super) fn chaos(args: &ChaosArgs, out: &mut Output) -> Result<u8, Failure> {
     let wanted = |sabotage: &Sabotage| Some(sabotage.name()) == args.sabotage.as_deref();
     let sabotage = Sabotage::ALL.into_iter().find(wanted);
     match args.episode {
-        Some(seed) => Ok(one(seed, sabotage, args.json, out)),
+        Some(seed) => Ok(one(seed, sabotage, args.format == ReportFormat::Json, out)),
         None => Ok(many(args, sabotage, out)),
     }
 }
@@ -51,7 +51,7 @@ fn many(args: &ChaosArgs, sabotage: Option<Sabotage>, out: &mut Output) -> u8 {
     let mut progress = Progress::new(args.minutes);
     let report = play(args.seed, args.minutes, sabotage, |done| progress.tell(done));
     progress.end();
-    if args.json {
+    if args.format == ReportFormat::Json {
         let mut value = tally_json(&report.tally);
         let failed =
             |failed: &Failed| json!({ "episode": failed.episode, "broken": broken_json(&failed.broken) });

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use serde_json::Value;
 
 use super::Failure;
-use crate::config::{CheckedPlan, PLAN_BYTES_MAX, Scope, parse_plan};
+use crate::config::{CheckedPlan, PLAN_BYTES_MAX, PlanErrors, Scope, parse_plan};
 use crate::recording::{self, ReadError, Recording};
 use crate::rollout::plan::Plan;
 use crate::sim::run::{default_plan, with_targets};
@@ -56,6 +56,25 @@ pub(super) fn recording(name: &str) -> Result<Recording, Failure> {
 /// Reads and checks a plan.
 pub(super) fn plan(name: &str, scope: Scope) -> Result<CheckedPlan, Failure> {
     checked(name, &text(name)?, scope)
+}
+
+/// Reads YAML or JSON of any content.
+pub(super) fn value(name: &str) -> Result<Value, Failure> {
+    let value = serde_saphyr::from_str::<Value>(&text(name)?);
+    value.map_err(|error| Failure::Data(format!("{}: {error}", said(name))))
+}
+
+/// Reads and checks a plan for whoever wants the problems themselves.
+pub(super) fn checked_plan(name: &str, scope: Scope) -> Result<Result<CheckedPlan, PlanErrors>, Failure> {
+    Ok(parse_plan(&text(name)?, scope))
+}
+
+/// Reads a plan as it is to be sent. It is checked as it was written: only that knows where in the text a mistake is.
+pub(super) fn plan_value(name: &str) -> Result<Value, Failure> {
+    let text = text(name)?;
+    checked(name, &text, Scope::Rollout)?;
+    let value = serde_saphyr::from_str::<Value>(&text);
+    value.map_err(|error| Failure::Data(format!("{}: {error}", said(name))))
 }
 
 /// Reads a plan for recorded minutes, and those; there is at least one.

@@ -1,5 +1,6 @@
 //! Traffic and stable's rates as CloudWatch has them now.
 
+use super::waiting::waiting;
 use super::{Failure, World};
 use crate::analysis::check::Check;
 use crate::analysis::forecast::Traffic;
@@ -29,7 +30,7 @@ pub(super) fn measured(plan: &Plan, span: Span, delay: Span, world: World<'_>) -
     })?;
     let request = request(plan, Minute::of(world.now), span, delay);
     let unread = |why| Failure::Unavailable(format!("CloudWatch can't be read: {why}"));
-    let read = cloudwatch.read(&request).map_err(unread)?;
+    let read = waiting("reading CloudWatch", || cloudwatch.read(&request)).map_err(unread)?;
     let partly = |what| Failure::Unavailable(format!("CloudWatch was not read whole: {what}"));
     read.complete.map_err(partly)?;
     let window: Window = read.rows.into_iter().collect();
@@ -98,7 +99,11 @@ mod tests {
     }
 
     fn asked(cloudwatch: &Same) -> Result<Traffic, Failure> {
-        let world = World { now: "2026-03-01T10:00:30Z".parse().unwrap(), cloudwatch: Some(cloudwatch) };
+        let world = World {
+            now: "2026-03-01T10:00:30Z".parse().unwrap(),
+            cloudwatch: Some(cloudwatch),
+            remote: None,
+        };
         measured(&plan(), Span::from_minutes(30), Span::from_minutes(2), world)
     }
 

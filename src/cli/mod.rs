@@ -7,15 +7,25 @@ mod args;
 mod calibrate;
 mod chaos;
 mod compare;
+mod completions;
+mod cost;
+mod doctor;
 mod input;
+mod live_report;
 mod measure;
 mod output;
 mod plan_time;
 mod plans;
+mod record;
+mod remote;
 mod replay;
+mod report;
+mod run;
 mod simulate;
 mod story;
 mod table;
+mod waiting;
+mod watch;
 mod words;
 
 use std::ffi::OsString;
@@ -28,6 +38,8 @@ use args::{Args, Command};
 use output::Output;
 
 pub use measure::Measure;
+pub use remote::{Look, NotDone, Remote, Story, Where};
+pub use run::{Run, keep_watch};
 pub use words::count;
 
 /// Why a command could not be carried out.
@@ -45,6 +57,9 @@ enum Failure {
     /// A service did not answer, or not whole.
     #[error("{0}")]
     Unavailable(String),
+    /// An installation does not do that, or not now.
+    #[error("{0}")]
+    Refused(String),
     /// The answer can't be written.
     #[error("the output can't be written: {0}")]
     Output(String),
@@ -58,6 +73,7 @@ impl Failure {
             Self::Data(_) => 65,
             Self::NoInput(_) => 66,
             Self::Unavailable(_) => 69,
+            Self::Refused(_) => 77,
             Self::Output(_) => 74,
         }
     }
@@ -70,6 +86,8 @@ pub struct World<'a> {
     pub now: Timestamp,
     /// CloudWatch, in a build that can talk to AWS.
     pub cloudwatch: Option<&'a dyn Measure>,
+    /// Installations, in a build that can talk to AWS.
+    pub remote: Option<&'a dyn Remote>,
 }
 
 /// Carries out a command line and answers the exit status.
@@ -102,6 +120,23 @@ fn carry_out(command: &Command, world: World<'_>, out: &mut Output) -> Result<u8
         Command::Check(args) => plans::check(args, out),
         Command::PlanTime(args) => plan_time::plan_time(args, world, out),
         Command::Chaos(args) => chaos::chaos(args, out),
-        Command::Schema => plans::schema(out),
+        Command::Schema(args) => plans::schema(args, out),
+        Command::Cost(args) => cost::cost(args, out),
+        Command::Completions(args) => completions::completions(args, out),
+        Command::Start(args) => remote::start(args, world, out),
+        Command::Status(args) => remote::status(args, world, out),
+        Command::List(args) => remote::list(args, world, out),
+        Command::History(args) => remote::history(args, world, out),
+        Command::Pause(args) => remote::order("pause", args, world, out),
+        Command::Resume(args) => remote::resume(args, world, out),
+        Command::Promote(args) => remote::order("promote", args, world, out),
+        Command::Abort(args) => remote::order("abort", args, world, out),
+        Command::Watch(args) => watch::watch(args, world, out),
+        Command::Doctor(args) => doctor::doctor(args, world, out),
+        Command::Record(args) => record::record(args, world, out),
+        Command::Report(args) => live_report::report(args, world, out),
+        Command::Freeze(args) => remote::freeze("freeze", args, world, out),
+        Command::Thaw(args) => remote::freeze("thaw", args, world, out),
+        Command::Run(args) => run::run(args, world, out),
     }
 }

@@ -50,9 +50,7 @@ impl Output {
     /// Standard output, locked.
     pub(super) fn stdout() -> Self {
         let stdout = io::stdout().lock();
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let colours = stdout.is_terminal() && !no_colour;
+        let colours = stdout.is_terminal() && may_colour();
         Self { to: Box::new(BufWriter::new(stdout)), colours, failed: None }
     }
 
@@ -93,13 +91,19 @@ impl Output {
     }
 }
 
+/// Nobody has said that there should be none.
+pub(super) fn may_colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Tells a failure on standard error. If even that can't be written, the exit status has to do.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "canary-gate: {}", harmless(text));
 }
 
 /// Names come from files, and a terminal obeys control characters: none but line breaks get through.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() && c != '\n';
     if text.contains(obeyed) { Cow::Owned(text.replace(obeyed, " ")) } else { Cow::Borrowed(text) }
 }

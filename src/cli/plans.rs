@@ -1,13 +1,18 @@
 //! `check` and `schema`.
 
+use serde_json::json;
+
 use super::Failure;
-use super::args::CheckArgs;
+use super::args::{CheckArgs, ReportFormat, SchemaArgs, SchemaFormat};
 use super::input;
 use super::output::{Output, Style};
-use crate::config::{Scope, plan_schema};
+use crate::config::{CheckedPlan, PlanErrors, Problem, Scope, plan_reference, plan_schema};
 
 /// Says that a plan can be started, or everything that is wrong with it.
 pub(super) fn check(args: &CheckArgs, out: &mut Output) -> Result<u8, Failure> {
+    if args.format == ReportFormat::Json {
+        return check_json(args, out);
+    }
     let checked = input::plan(&args.plan, Scope::Rollout)?;
     let plan = &checked.plan;
     let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
@@ -19,8 +24,31 @@ pub(super) fn check(args: &CheckArgs, out: &mut Output) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Prints the JSON Schema of a plan.
-pub(super) fn schema(out: &mut Output) -> Result<u8, Failure> {
-    out.line(format_args!("{:#}", plan_schema()));
+/// The same for machines: a plan with problems is an answer, too.
+fn check_json(args: &CheckArgs, out: &mut Output) -> Result<u8, Failure> {
+    match input::checked_plan(&args.plan, Scope::Rollout)? {
+        Ok(CheckedPlan { plan, warnings }) => {
+            out.line(json!({
+                "rollout": plan.rollout,
+                "steps": plan.steps,
+                "warnings": warnings,
+                "problems": [],
+            }));
+            Ok(0)
+        }
+        Err(PlanErrors(problems)) => {
+            let told = |problem: &Problem| json!({ "key": problem.key, "value": problem.value, "rule": problem.rule });
+            out.line(json!({ "problems": problems.iter().map(told).collect::<Vec<_>>() }));
+            Ok(Failure::Data(String::new()).status())
+        }
+    }
+}
+
+/// Prints what a plan may say: its JSON Schema, or the reference.
+pub(super) fn schema(args: &SchemaArgs, out: &mut Output) -> Result<u8, Failure> {
+    match args.format {
+        SchemaFormat::Json => out.line(format_args!("{:#}", plan_schema())),
+        SchemaFormat::Markdown => out.line(plan_reference().trim_end()),
+    }
     Ok(0)
 }

@@ -12,12 +12,14 @@ use super::Failure;
 use super::args::{ReplayArgs, ReplayFormat};
 use super::input;
 use super::output::{Output, Style};
+use super::report::{Ending, Point, Report};
 use super::table::{Line, Table, WIDTH, at_a_glance, clock};
 use super::words::{count, odds_in_words, wrap};
 use crate::analysis::check::Rules;
 use crate::analysis::verdict::{CheckEvidence, Judgement, Reason, Verdict};
 use crate::analysis::window::{Row, Window};
 use crate::analysis::{Conditions, Judge};
+use crate::recording::Recording;
 use crate::rollout::plan::{Plan, Sticky};
 use crate::units::{Minute, Share};
 
@@ -142,11 +144,14 @@ pub(super) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<u8, Failure>
     let outcome = match args.format {
         ReplayFormat::Text => {
             if !recording.source.is_empty() {
-                out.styled(Style::Faint, format!("{name}: {}", recording.source));
+                for line in wrap(&format!("{name}: {}", recording.source), WIDTH) {
+                    out.styled(Style::Faint, line);
+                }
             }
             in_words(&plan, &recording.window, args.verbose, out)
         }
         ReplayFormat::Jsonl => in_json(&plan, &recording.window, out),
+        ReplayFormat::Html => in_html(&plan, name, &recording, out),
     };
     Ok(outcome.expect("there is a minute").status())
 }
@@ -168,6 +173,26 @@ fn in_json(plan: &Plan, window: &Window, out: &mut Output) -> Option<Outcome> {
         "canary_requests": judgement.blast.requests,
         "excess_bad": judgement.blast.excess_bad,
     }}));
+    Some(outcome)
+}
+
+fn in_html(plan: &Plan, name: &str, recording: &Recording, out: &mut Output) -> Option<Outcome> {
+    let mut points = Vec::new();
+    let (outcome, judgement) = run(plan, &recording.window, &mut |judged| {
+        let Judged { row, judgement, decision } = judged;
+        points.push(Point {
+            row: row.clone(),
+            judgement: judgement.clone(),
+            decision: (*decision).to_owned(),
+            decided: row.minute,
+        });
+    })?;
+    let title = name.rsplit('/').next().unwrap_or(name).trim_end_matches(".jsonl").to_owned();
+    let ending = Ending { word: outcome.name().to_owned(), at: judgement.minute, judgement };
+    let source = recording.source.clone();
+    let report =
+        Report { title, source, rules: &plan.rules, points, ending, is_live: false, orders: Vec::new() };
+    out.line(report.html());
     Some(outcome)
 }
 

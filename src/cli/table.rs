@@ -9,7 +9,7 @@ use crate::analysis::window::{Arm, Row};
 use crate::units::{Minute, Share};
 
 /// No line is longer.
-pub(super) const WIDTH: usize = 108;
+pub(super) const WIDTH: usize = 100;
 /// Where the decision and its reason begin.
 const REASON_COLUMN: usize = 53;
 /// The longest word of a decision, and a space.
@@ -142,7 +142,7 @@ impl Table {
 }
 
 fn show(out: &mut Output, line: &Line) {
-    let mut parts = wrap(&line.why, WIDTH - REASON_COLUMN - DECISION_WIDTH).into_iter();
+    let mut parts = wrap(&line.why, WIDTH - REASON_COLUMN - DECISION_WIDTH - 2).into_iter();
     let first = parts.next().unwrap_or_default();
     out.styled(line.style(), format!("{}  {:<DECISION_WIDTH$}{first}", line.columns(), line.decision));
     for part in parts {

@@ -38,7 +38,13 @@ pub(super) fn minutes(n: i64) -> String {
     if n == 1 { "1 minute".to_owned() } else { format!("{n} minutes") }
 }
 
-/// Breaks a text into lines of at most `width` characters, between words where there are any.
+/// What can only be used whole.
+fn is_address(word: &str) -> bool {
+    word.contains("://") || word.starts_with("arn:")
+}
+
+/// Breaks a text into lines of at most `width` characters, between words where there are any. An address is never
+/// broken: it can be opened or copied, however long its line is.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -52,6 +58,10 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
         }
         if taken > 0 {
             lines.push(String::new());
+        }
+        if is_address(word) {
+            lines.last_mut().expect("there is a first line").push_str(word);
+            continue;
         }
         while !rest.is_empty() {
             let more = rest.split_off(rest.len().min(width));
@@ -91,5 +101,6 @@ mod tests {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("an incomprehensible word", 7), ["an", "incompr", "ehensib", "le word"]);
         assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("see https://example.com/a now", 7), ["see", "https://example.com/a", "now"]);
     }
 }

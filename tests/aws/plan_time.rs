@@ -1,13 +1,12 @@
 //! `canary-gate plan-time --cloudwatch`: measures over the wire what a recording of the same minutes tells.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::outside::Call;
-use crate::setup::tools;
+use crate::person::{self, failed, told};
 use crate::traffic::{Counts, Metric, Minute, Point};
 use crate::world::World;
 
@@ -56,21 +55,9 @@ fn plan(world: &World) -> String {
     world.plan(json!({ "checks": checks, "sticky": "no" })).to_string()
 }
 
-/// Runs the command line with nothing but this in its environment.
+/// Runs `plan-time` with nothing but this in its environment.
 fn run(arguments: &[&str], environment: &[(&str, &str)], plan: &str) -> Output {
-    let mut child = Command::new(&tools().command_line)
-        .args(["plan-time", "--plan", "-"])
-        .args(arguments)
-        .env_clear()
-        .envs([("HOME", "/nowhere"), ("AWS_EC2_METADATA_DISABLED", "true")])
-        .envs(environment.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command line runs");
-    child.stdin.take().expect("piped").write_all(plan.as_bytes()).expect("it reads the plan");
-    child.wait_with_output().expect("it ends")
+    person::run(&[&["plan-time", "--plan", "-"], arguments].concat(), environment, plan)
 }
 
 /// As a person with credentials and another region of their own.
@@ -82,25 +69,6 @@ fn measure(world: &World, arguments: &[&str]) -> Output {
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ];
     run(&[&["--cloudwatch", "--minutes", "30"], arguments].concat(), &environment, &plan(world))
-}
-
-fn told(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", err(output));
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("text")
-}
-
-/// It failed with this status and one line, which says all of this.
-fn failed(output: &Output, status: i32, said: &[&str]) {
-    let line = err(output);
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(status), 0), "{line}");
-    assert_eq!(line.lines().count(), 1, "{line}");
-    for part in said {
-        assert!(line.contains(part), "{part} is missing in {line}");
-    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn a_run_is_told_as_a_table_or_as_json() {
         assert!(out(&output).contains(said), "{said} is missing in {}", out(&output));
     }
     assert_eq!(err(&output), "", "no progress where there is no terminal");
-    let output = run(&["chaos", "--minutes", "400", "--seed", "9", "--json"]);
+    let output = run(&["chaos", "--minutes", "400", "--seed", "9", "--format", "json"]);
     let json: Value = serde_json::from_str(&out(&output)).unwrap();
     assert!(json["rollout_minutes"].as_u64().unwrap() >= 400);
     assert_eq!(json["invariants"].as_array().unwrap().len(), Invariant::ALL.len());
@@ -88,7 +88,7 @@ fn an_episode_tells_its_story() {
     assert_eq!(status(&output), 0, "{}", out(&output));
     assert!(out(&output).contains("THE FAULTS STOP"), "{}", out(&output));
     assert!(out(&output).contains("Everything held in episode 7."));
-    let output = run(&["chaos", "--episode", "7", "--json"]);
+    let output = run(&["chaos", "--episode", "7", "--format", "json"]);
     let json: Value = serde_json::from_str(&out(&output)).unwrap();
     assert!(json["story"].as_array().unwrap().len() > 100);
     for wrong in

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules that it may name. The same table stands in CONTRIBUTING.md.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("units", &[]),
     ("stats", &[]),
     ("analysis", &["units", "stats"]),
@@ -14,13 +14,28 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("config", &["units", "analysis", "rollout"]),
     ("event", &["units", "analysis", "rollout", "config"]),
     ("ports", &["units", "analysis", "rollout"]),
+    ("doctor", &["units", "analysis", "rollout", "ports"]),
     ("handler", &["units", "analysis", "rollout", "config", "event", "ports"]),
     ("github", &["rollout", "config", "ports"]),
-    ("aws", &["units", "analysis", "rollout", "ports", "github"]),
+    ("aws", &["units", "analysis", "rollout", "ports", "doctor", "github"]),
+    ("local", &["units", "rollout", "ports"]),
     ("sim", &["units", "analysis", "rollout", "recording", "config", "event", "ports", "handler"]),
     (
         "cli",
-        &["units", "stats", "analysis", "rollout", "recording", "config", "event", "ports", "handler", "sim"],
+        &[
+            "units",
+            "stats",
+            "analysis",
+            "rollout",
+            "recording",
+            "config",
+            "event",
+            "ports",
+            "doctor",
+            "handler",
+            "local",
+            "sim",
+        ],
     ),
 ];
 

@@ -36,6 +36,18 @@ fn every_problem_of_a_plan_is_told_at_once() {
 }
 
 #[test]
+fn machines_get_problems_and_warnings_as_json() {
+    let good = run_with(&["check", "-", "--format", "json"], &format!("steps: [5%, 20%]\n{}", targets()));
+    let told: serde_json::Value = serde_json::from_str(&out(&good)).unwrap();
+    assert_eq!((status(&good), told["problems"].as_array().map(Vec::len)), (0, Some(0)));
+    assert_eq!(told["warnings"].as_array().map(Vec::len), Some(1), "{told}");
+    let bad = run_with(&["check", "-", "--format", "json"], &format!("bake: 15\n{}", targets()));
+    let told: serde_json::Value = serde_json::from_str(&out(&bad)).unwrap();
+    assert_eq!((status(&bad), err(&bad).as_str()), (65, ""));
+    assert_eq!((&told["problems"][0]["key"], &told["problems"][0]["value"]), (&"bake".into(), &"15".into()));
+}
+
+#[test]
 fn the_schema_is_a_json_schema() {
     let output = run(&["schema"]);
     let schema: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();

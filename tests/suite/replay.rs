@@ -59,6 +59,16 @@ fn decisions(lines: &[Value]) -> Vec<&str> {
 }
 
 #[test]
+fn the_recording_of_the_examples_ends_drained() {
+    let at = |name: &str| format!("{}/examples/recordings/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (plan, recording) = (at("plan.yaml"), at("bad-release.jsonl"));
+    let output = run(&["replay", "--plan", &plan, "--recording", &recording]);
+    assert_eq!(status(&output), 1, "{}", err(&output));
+    assert!(out(&output).contains("errors: surely worse than stable"), "{}", out(&output));
+    assert!(out(&output).lines().all(|line| line.chars().count() <= 100), "{}", out(&output));
+}
+
+#[test]
 fn a_healthy_recording_is_promotable() {
     let (status, lines, summary) = replay(PLAN, &recording(healthy(30)));
     assert_eq!((status, lines.len()), (0, 30));

@@ -142,7 +142,9 @@ fn the_same_seed_tells_the_same_story_and_another_seed_another() {
 fn the_story_fits_a_terminal_has_no_colours_in_a_pipe_and_shows_page_and_damage() {
     for scenario in ["errors", "noisy-cloud", "foreign", "healthy"] {
         let text = out(&run(&["simulate", "--scenario", scenario]));
-        let long = text.lines().find(|line| line.chars().count() > 110);
+        // An address is never broken.
+        let address = |line: &&str| line.contains("arn:") || line.contains("://");
+        let long = text.lines().filter(|line| !address(line)).find(|line| line.chars().count() > 100);
         assert_eq!(long, None);
         assert!(!text.contains('\x1b'));
     }
@@ -151,7 +153,8 @@ fn the_story_fits_a_terminal_has_no_colours_in_a_pipe_and_shows_page_and_damage(
     {
         assert!(text.contains(said), "{said} is missing in\n{text}");
     }
-    assert!(text.lines().count() < 70, "{}", text.lines().count());
+    // The page, with its chart and links, is more than half of it.
+    assert!(text.lines().count() < 85, "{}", text.lines().count());
 }
 
 #[test]

@@ -7,24 +7,28 @@ use std::time::Instant;
 const BLOCKS: usize = 40;
 /// Before so many seconds have passed nobody wonders, and no estimate is any good.
 const PATIENCE_S: f64 = 1.0;
+/// Nobody reads faster.
+const EVERY_S: f64 = 0.2;
 
 /// A bar on standard error; nothing if that is no terminal.
 pub(super) struct Progress {
     jobs: usize,
     begun: Instant,
+    told_s: f64,
     seen: bool,
     shown: bool,
 }
 
 impl Progress {
     pub(super) fn new(jobs: usize) -> Self {
-        Self { jobs, begun: Instant::now(), seen: io::stderr().is_terminal(), shown: false }
+        Self { jobs, begun: Instant::now(), told_s: 0.0, seen: io::stderr().is_terminal(), shown: false }
     }
 
     /// So many are done.
     pub(super) fn tell(&mut self, done: usize) {
         let passed = self.begun.elapsed().as_secs_f64();
-        if self.seen && passed > PATIENCE_S && done > 0 {
+        if self.seen && passed > PATIENCE_S && passed - self.told_s > EVERY_S && done > 0 {
+            self.told_s = passed;
             // If it can't be written, nobody is looking.
             let _ = write!(io::stderr().lock(), "\r{}", bar(done, self.jobs, passed));
             self.shown = true;
