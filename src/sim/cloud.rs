@@ -98,12 +98,12 @@ impl State {
     /// The start, too, is compared: another rollout of the same name counts its versions from one again.
     fn replace(&mut self, record: &Record) -> Result<Record, Failure> {
         let of_this = |stored: &&Record| stored.started.at == record.started.at;
-        let stored = self.records.get(record.id()).filter(of_this).map_or(0, |stored| stored.version);
-        if stored != record.version {
-            let detail = format!("version {} is stored, {} was to be replaced", stored, record.version);
+        let stored = self.records.get(record.id()).filter(of_this).map(|stored| stored.version);
+        if stored != Some(record.version) {
+            let detail = format!("version {stored:?} is stored, {} was to be replaced", record.version);
             return Err(failure(Operation::Put, FailureKind::Conflict, detail));
         }
-        let next = Record { version: stored + 1, ..record.clone() };
+        let next = Record { version: record.version + 1, ..record.clone() };
         self.records.insert(next.id().to_owned(), next.clone());
         Ok(next)
     }
