@@ -11,6 +11,7 @@ mod cloudwatch;
 mod deployments;
 pub mod explore;
 mod faults;
+pub mod meter;
 pub mod random;
 pub mod run;
 pub mod scenario;

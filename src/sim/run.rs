@@ -1,5 +1,7 @@
 //! Drives the handler through a scenario, one tick a minute, in virtual time.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use crate::analysis::window::{Arm, Row};
 use crate::config::Clock;
 use crate::handler::tick::RolloutReport;
 use crate::handler::{HandlerError, Options, handle};
-use crate::ports::Message;
+use crate::ports::{Message, Platform};
 use crate::rollout::plan::{BASELINE, Plan, Targets};
 use crate::rollout::record::Record;
 use crate::units::{Minute, Share, Span};
@@ -112,7 +114,7 @@ pub struct Ending {
     /// The p95 of both arms' response times since the first shift, in ms; stable first.
     pub p95_ms: [f64; 2],
     /// The cloud, for those who want to look closer.
-    pub cloud: std::sync::Arc<Cloud>,
+    pub cloud: Arc<Cloud>,
 }
 
 /// Why a simulation could not begin.
@@ -123,11 +125,13 @@ pub enum RunError {
     NotStarted(HandlerError),
 }
 
-struct Run<'a> {
+struct Run<'a, P> {
     setting: &'a Setting,
+    /// What the handler is given: the cloud, or something between it and the cloud.
+    platform: &'a P,
     targets: Targets,
     rollout: String,
-    cloud: std::sync::Arc<Cloud>,
+    cloud: Arc<Cloud>,
     traffic: Traffic,
     stage: Stage,
     pages_told: usize,
@@ -139,12 +143,34 @@ struct Run<'a> {
 /// # Errors
 /// If the handler does not accept the plan.
 pub async fn run(setting: &Setting, plan: &Plan, tell: &mut dyn FnMut(&Told)) -> Result<Ending, RunError> {
+    let cloud = new_cloud();
+    run_through(&*cloud, &cloud, setting, plan, tell).await
+}
+
+/// The cloud of a story, before it begins.
+#[must_use]
+pub fn new_cloud() -> Arc<Cloud> {
+    Arc::new(Cloud::new(BEGIN))
+}
+
+/// The same as [`run`], where the handler reaches the cloud through something else.
+///
+/// # Errors
+/// If the handler does not accept the plan.
+pub async fn run_through<P: Platform>(
+    platform: &P,
+    cloud: &Arc<Cloud>,
+    setting: &Setting,
+    plan: &Plan,
+    tell: &mut dyn FnMut(&Told),
+) -> Result<Ending, RunError> {
     let start = Minute::of(BEGIN);
     let mut run = Run {
         setting,
+        platform,
         targets: plan.targets.clone(),
         rollout: plan.rollout.clone(),
-        cloud: std::sync::Arc::new(Cloud::new(BEGIN)),
+        cloud: Arc::clone(cloud),
         traffic: Traffic::new(setting.requests_per_s, setting.seed),
         stage: Stage { start, steps: Vec::new() },
         pages_told: 0,
@@ -175,7 +201,7 @@ pub fn options() -> Options {
     Options { watermark: WATERMARK, clock: Clock::Wall }
 }
 
-impl Run<'_> {
+impl<P: Platform> Run<'_, P> {
     /// An hour of stable's traffic, and the start command.
     async fn begin(&mut self) -> Result<(), RunError> {
         self.cloud.set_rule(&self.targets.listener_rule, Rule::all_on_stable(&self.targets));
@@ -192,7 +218,7 @@ impl Run<'_> {
             "actor": "simulate",
             "reason": format!("scenario {}", self.setting.scenario.name),
         });
-        let answer = handle(&*self.cloud, &options(), &start, now).await;
+        let answer = handle(self.platform, &options(), &start, now).await;
         answer.map(|_| ()).map_err(RunError::NotStarted)
     }
 
@@ -211,7 +237,7 @@ impl Run<'_> {
         self.pass(minute, 0..TICK_SECOND);
         let now = minute.start() + SignedDuration::from_secs(i64::from(TICK_SECOND));
         self.cloud.set_now(now);
-        let answer = handle(&*self.cloud, &options(), &tick_event(minute), now).await;
+        let answer = handle(self.platform, &options(), &tick_event(minute), now).await;
         let answer = answer.map_err(|error| error.to_string()).and_then(|value| self.read(&value));
         self.note_steps(minute);
         let told = Told { at: minute, happened, seen: self.seen(minute), answer, pages: self.new_pages() };
