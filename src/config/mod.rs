@@ -17,6 +17,7 @@ mod metric;
 mod plan;
 mod problem;
 mod rate_checks;
+mod reference;
 mod schema;
 mod settings;
 mod size;
@@ -30,6 +31,7 @@ pub use callers::{KnownCaller, Secret};
 pub use github::{AppKey, GithubApi, GithubApp, GithubRun, WebhookSecret};
 pub use plan::{guard_plan, parse_plan_value};
 pub use problem::{PlanErrors, Problem};
+pub use reference::plan_reference;
 pub use schema::{ReferenceRow, plan_reference_rows, plan_schema};
 pub use settings::{Clock, KNOWN_SETTINGS, Settings, SettingsErrors};
 pub use text::{PLAN_BYTES_MAX, parse_plan};
@@ -65,6 +67,6 @@ pub struct CheckedPlan {
 #[cfg(test)]
 mod check_tests;
 #[cfg(test)]
-mod schema_tests;
+pub(crate) mod schema_tests;
 #[cfg(test)]
 mod tests;

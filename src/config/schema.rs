@@ -59,7 +59,48 @@ fn property(key: &Key) -> Value {
     if let Some(default) = key.kind.default_json() {
         property["default"] = default;
     }
+    let examples = examples(&key.kind);
+    if !examples.is_empty() {
+        property["examples"] = json!(examples);
+    }
     property
+}
+
+/// What an editor offers where the form alone would leave one guessing.
+fn examples(kind: &Kind) -> Vec<Value> {
+    match kind {
+        Kind::Name => vec![json!("checkout-v42")],
+        Kind::Steps => vec![json!(["5%", "25%", "50%", "100%"]), json!({ "start": "5%", "factor": 2 })],
+        Kind::Share => vec![json!("5%")],
+        Kind::Span { min, max, .. } => {
+            let usual = [("2m", 120), ("15m", 900), ("1h30m", 5_400), ("2d", 172_800)];
+            let fits = |seconds: u64| (min.seconds()..=max.seconds()).contains(&seconds);
+            usual.into_iter().filter(|(_, seconds)| fits(*seconds)).map(|(text, _)| json!(text)).collect()
+        }
+        Kind::Rate { .. } => vec![json!("1%"), json!("0.1%")],
+        Kind::RateOrOff { .. } => vec![json!("1.5%"), json!(false)],
+        Kind::CountOrOff { .. } => vec![json!(200), json!(false)],
+        Kind::DenyWindows => vec![json!(["Fri 16:00 to Mon 08:00", "2026-12-24 to 2026-12-27"])],
+        Kind::TimeZone => vec![json!("Europe/Berlin")],
+        Kind::Alarms => vec![json!(["checkout-5xx"])],
+        Kind::Tolerance { .. } => vec![json!("1.25x"), json!("+0.5%"), json!(["1.5x", "+0.5%"])],
+        Kind::Times { .. } => vec![json!("1.5x")],
+        Kind::Margin { unit: Unit::Seconds } => vec![json!("1.25x"), json!("10%"), json!("50ms")],
+        Kind::Margin { unit: Unit::Metric } => vec![json!("1.25x"), json!("10%"), json!("+5")],
+        Kind::Amount { unit: Unit::Seconds, .. } => vec![json!("400ms"), json!("1.5s")],
+        Kind::Quantiles { .. } => vec![json!(["p50", "p95", "p99"])],
+        Kind::Dimensions { .. } => vec![json!({ "Version": "v42" })],
+        Kind::Labels => vec![json!(["yes", "no", "unsure"])],
+        Kind::Arn(_)
+        | Kind::Factor
+        | Kind::Count { .. }
+        | Kind::Word { .. }
+        | Kind::Flag { .. }
+        | Kind::Amount { .. }
+        | Kind::AwsName { .. }
+        | Kind::Mapping(_)
+        | Kind::Checks => Vec::new(),
+    }
 }
 
 fn pattern(pattern: &str) -> Value {
@@ -222,7 +263,8 @@ fn add_rows(rows: &mut Vec<ReferenceRow>, prefix: &str, key: &Key) {
 
 fn row(prefix: &str, key: &Key) -> ReferenceRow {
     let default = match (&key.kind, key.kind.default_json()) {
-        (Kind::Name, _) => "the canary group's name".to_owned(),
+        // The one name that is not left out where it is not written.
+        (Kind::Name, _) if key.name == "rollout" => "the canary group's name".to_owned(),
         (kind, Some(default)) if kind.is_usual() => format!("{}, as a rule", bare(&default)),
         (_, Some(default)) => bare(&default),
         (kind, None) if kind.is_required() => "required".to_owned(),

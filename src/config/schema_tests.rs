@@ -152,7 +152,7 @@ fn the_pattern_matcher_of_these_tests_matches() {
 }
 
 /// Whether the schema takes the value.
-fn takes(schema: &Value, value: &Value) -> bool {
+pub(crate) fn takes(schema: &Value, value: &Value) -> bool {
     schema.as_object().unwrap().iter().all(|(keyword, rule)| keeps(schema, keyword, rule, value))
 }
 
@@ -163,7 +163,7 @@ fn keeps(schema: &Value, keyword: &str, rule: &Value, value: &Value) -> bool {
     let count = || usize::try_from(rule.as_u64().unwrap()).unwrap();
     let list = value.as_array();
     match keyword {
-        "$schema" | "title" | "description" | "default" => true,
+        "$schema" | "title" | "description" | "default" | "examples" => true,
         "type" => rule.as_array().unwrap_or(&vec![rule.clone()]).iter().any(|name| is(name, value)),
         "enum" => rule.as_array().unwrap().contains(value),
         "const" => rule == value,
@@ -343,4 +343,28 @@ fn every_default_in_the_schema_is_one_that_it_takes() {
     walk(&plan_schema(), &mut tried);
     assert!(tried > 30, "{tried}");
     assert_eq!(plan_schema()["properties"]["checks"]["default"], json!({ "errors": {}, "latency": {} }));
+}
+
+/// All examples below a schema, each with the schema that it is an example of.
+fn examples_in<'a>(schema: &'a Value, found: &mut Vec<(&'a Value, &'a Value)>) {
+    match schema {
+        Value::Object(map) => {
+            let examples = map.get("examples").and_then(Value::as_array).into_iter().flatten();
+            found.extend(examples.map(|example| (schema, example)));
+            map.values().for_each(|inner| examples_in(inner, found));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| examples_in(inner, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_example_is_taken() {
+    let schema = plan_schema();
+    let mut found = Vec::new();
+    examples_in(&schema, &mut found);
+    assert!(found.len() > 40, "only {} examples", found.len());
+    for (schema, example) in found {
+        assert!(takes(schema, example), "{example} is no example of {schema:#}");
+    }
 }
