@@ -41,6 +41,8 @@ pub(super) struct Gates {
     healthy_until: BTreeMap<String, Timestamp>,
     /// When a record was first stored.
     created: BTreeMap<String, Timestamp>,
+    /// Deployments of ECS that were told to go back: whoever waits in the way back may pass.
+    backs: BTreeSet<String>,
 }
 
 /// Under which name somebody who waits is kept.
@@ -140,7 +142,9 @@ impl Watch {
         if record.share() == Share::FULL && self.gates.proven.contains(record.id()) {
             return Ok(());
         }
-        if !record.has_compared() && matches!(gate.waiting, Waiting::EcsPause { .. }) {
+        if let Waiting::EcsPause { deployment, .. } = &gate.waiting
+            && (!record.has_compared() || self.gates.backs.contains(deployment))
+        {
             return Ok(());
         }
         let late = self.clock_of(id) >= gate.deadline && !record.phase.is_terminal();
@@ -173,6 +177,11 @@ impl Watch {
             return;
         }
         self.tally.answers += 1;
+        if let Waiting::EcsPause { deployment, .. } = waiting
+            && !told.pass
+        {
+            self.gates.backs.insert(deployment.clone());
+        }
         let on_record =
             self.records().find_map(|record| record.gate(waiting)).and_then(|gate| gate.told.clone());
         match on_record {
@@ -204,6 +213,11 @@ impl Watch {
         self.tell_of(id, || format!("stops {} {:?}", owner.name(), came.err().map(FailureKind::name)));
         self.troubled(id, came.is_err());
         self.tally.stops += u64::from(stopped);
+        if let Owner::Ecs { deployment } = owner
+            && stopped
+        {
+            self.gates.backs.insert(deployment.clone());
+        }
     }
 
     /// ECS was answered at once.
