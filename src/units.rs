@@ -381,6 +381,12 @@ impl Span {
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.seconds)
     }
+
+    /// Its whole minutes, to count with [`Minute::plus`].
+    #[must_use]
+    pub fn whole_minutes(self) -> i64 {
+        i64::try_from(self.minutes()).unwrap_or(i64::MAX)
+    }
 }
 
 impl fmt::Display for Span {

@@ -256,8 +256,8 @@ MUTATIONS = [
         BAKED,
         "minutes that CloudWatch still changes are looked at",
         OBSERVE,
-        "let mut until = Minute::of(now).plus(-minutes(watermark));",
-        "let mut until = Minute::of(now).plus(-minutes(watermark).min(0));",
+        "let mut until = Minute::of(now).plus(-watermark.whole_minutes());",
+        "let mut until = Minute::of(now).plus(-watermark.whole_minutes().min(0));",
         rules("minutes_that_may_still_change_are_not_looked_at"),
     ),
     # Harm comes first.

@@ -290,7 +290,7 @@ impl<'a> Ledger<'a> {
         if let Some((arm, have)) = requests.into_iter().find(|(_, have)| *have < need) {
             return Some(Reason::TooFewRequests { arm, have, need });
         }
-        let bake = i64::try_from(self.rules.bake.minutes()).unwrap_or(i64::MAX);
+        let bake = self.rules.bake.whole_minutes();
         let baking = bake - i64::from(progress.minutes);
         if baking > 0 {
             return Some(Reason::Baking { minutes_left: left(baking) });

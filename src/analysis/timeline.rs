@@ -3,7 +3,7 @@
 use super::check::{Rules, SHIFT_BLACKOUT};
 use super::judge::BurnIn;
 use super::window::Row;
-use crate::units::{Minute, Share, Span};
+use crate::units::{Minute, Share};
 
 /// Why a minute is not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Timeline {
     /// Minutes of warm-up that are left after `minute`.
     pub(super) fn warm_up_left(&self, minute: Minute, rules: &Rules) -> i64 {
         match self.warm_up_from(rules) {
-            Some(from) => (minutes(rules.warm_up) - minute.since(from) - 1).max(0),
+            Some(from) => (rules.warm_up.whole_minutes() - minute.since(from) - 1).max(0),
             None => 0,
         }
     }
@@ -115,7 +115,7 @@ impl Timeline {
     /// Minutes of burn-in that are left after `minute`, not below zero; `None` if there is no burn-in or it is over.
     pub(super) fn burn_in_left(&self, minute: Minute, rules: &Rules) -> Option<i64> {
         let first = self.first.filter(|_| rules.burn_in.minutes() > 0)?;
-        let left = minutes(rules.burn_in) - minute.since(first) - 1;
+        let left = rules.burn_in.whole_minutes() - minute.since(first) - 1;
         match self.burn_in {
             BurnIn::AsPlanned => (left > 0).then_some(left),
             BurnIn::Open => Some(left.max(0)),
@@ -126,7 +126,7 @@ impl Timeline {
 
     /// The minute after the last in which both groups surely run the same version.
     fn burn_in_end(&self, rules: &Rules) -> Option<Minute> {
-        let planned = self.first.filter(|_| rules.burn_in.minutes() > 0)?.plus(minutes(rules.burn_in));
+        let planned = self.first.filter(|_| rules.burn_in.minutes() > 0)?.plus(rules.burn_in.whole_minutes());
         Some(match self.burn_in {
             BurnIn::AsPlanned | BurnIn::Open => planned,
             BurnIn::Ended(at) => planned.min(at),
@@ -160,17 +160,13 @@ impl Timeline {
         }
         // A deployment settles as a shift does.
         let deployed = self.arrival(rules).filter(|_| matches!(self.burn_in, BurnIn::Ended(_)));
-        let settles = |at: Minute| (0..minutes(SHIFT_BLACKOUT)).contains(&row.minute.since(at));
+        let settles = |at: Minute| (0..SHIFT_BLACKOUT.whole_minutes()).contains(&row.minute.since(at));
         if self.shifted.is_some_and(settles) || deployed.is_some_and(settles) {
             return Some(Exclusion::Shift);
         }
-        let warms_up = |from: Minute| (0..minutes(rules.warm_up)).contains(&row.minute.since(from));
+        let warms_up = |from: Minute| (0..rules.warm_up.whole_minutes()).contains(&row.minute.since(from));
         self.warm_up_from(rules).is_some_and(warms_up).then_some(Exclusion::WarmUp)
     }
-}
-
-fn minutes(span: Span) -> i64 {
-    i64::try_from(span.minutes()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl<'a> Story<'a> {
         let Some(since) = ending.trouble_since else {
             return format!("{} was drained at {}: {}.", record.id(), clock(at), record.why);
         };
-        let delay = i64::try_from(WATERMARK.minutes()).unwrap_or(i64::MAX);
+        let delay = WATERMARK.whole_minutes();
         let data = (at.since(since) - delay).max(0);
         format!(
             "The trouble began at {}; the canary was drained at {}, {} later: {} of data, and {} until \

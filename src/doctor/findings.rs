@@ -186,7 +186,7 @@ fn metrics(plan: &Plan, examined: &Examined) -> Vec<Finding> {
 fn delay(newest: Minute, examined: &Examined) -> Finding {
     // The minute under way can't be whole.
     let behind = Minute::of(examined.at).since(newest) - 1;
-    let watermark = i64::try_from(examined.watermark.minutes()).unwrap_or(i64::MAX);
+    let watermark = examined.watermark.whole_minutes();
     if behind > watermark {
         return fault(
             "metrics",
@@ -208,8 +208,7 @@ fn traffic(plan: &Plan, read: &MetricRead) -> Finding {
         return fault("traffic", "none", "look whether the plan names the groups that have the traffic");
     };
     // The smaller arm of the step counts.
-    let part = first.fraction().min(1.0 - first.fraction()).max(Share::ZERO.fraction());
-    let part = if part > 0.0 { part } else { first.fraction() };
+    let part = if *first < Share::FULL { first.fraction().min(1.0 - first.fraction()) } else { 1.0 };
     let needed = plan.rules.min_requests as f64 / (per_minute * part);
     let found = format!("{per_minute:.0} requests a minute; {needed:.0} min for min_requests at {first}");
     if needed > plan.rules.decide_within.minutes() as f64 {

@@ -51,8 +51,7 @@ impl<S> Sight<S> {
 /// The minutes that a tick needs of a rollout, up to the last one that CloudWatch no longer changes. A
 /// judgement rests on all since an hour before the start; after a drain, those round it are enough.
 pub(super) fn metric_request(record: &Record, now: Timestamp, watermark: Span) -> MetricRequest {
-    let minutes = |span: Span| i64::try_from(span.minutes()).unwrap_or(i64::MAX);
-    let mut until = Minute::of(now).plus(-minutes(watermark));
+    let mut until = Minute::of(now).plus(-watermark.whole_minutes());
     let (from, series) = if record.phase.is_terminal() {
         let drained = Minute::of(record.since);
         // Without a watch only pages are left to be sent.
@@ -62,7 +61,7 @@ pub(super) fn metric_request(record: &Record, now: Timestamp, watermark: Span) -
         let settled = record.conditions().thresholds;
         let of_check = |check: &Check| Series::of(check, settled.get(&check.name));
         let series = record.plan.rules.checks.iter().filter_map(of_check).collect();
-        (Minute::of(record.started.at).plus(-minutes(BASELINE)), series)
+        (Minute::of(record.started.at).plus(-BASELINE.whole_minutes()), series)
     };
     MetricRequest { targets: record.plan.targets.clone(), from, until: until.max(from), series }
 }

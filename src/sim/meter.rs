@@ -40,23 +40,6 @@ pub struct Usage {
     pub logged_bytes: u64,
     /// Pages.
     pub pages: u64,
-    /// Calls of the load balancer's, which are free.
-    pub balancer_calls: u64,
-}
-
-impl Usage {
-    /// What came to it since `before`.
-    #[must_use]
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            metrics: self.metrics - before.metrics,
-            read_units: self.read_units - before.read_units,
-            write_units: self.write_units - before.write_units,
-            logged_bytes: self.logged_bytes - before.logged_bytes,
-            pages: self.pages - before.pages,
-            balancer_calls: self.balancer_calls - before.balancer_calls,
-        }
-    }
 }
 
 /// Stands between the handler and the cloud.
@@ -135,17 +118,14 @@ impl TrafficRouter for Meter<'_> {
     type Snapshot = Rule;
 
     async fn read_splits(&self, targets: &[Targets]) -> Vec<Result<(Split, Rule), Failure>> {
-        self.count(|usage| usage.balancer_calls += 1);
         self.cloud.read_splits(targets).await
     }
 
     async fn write_split(&self, targets: &Targets, snapshot: &Rule, write: Write) -> Result<Split, Failure> {
-        self.count(|usage| usage.balancer_calls += 1);
         self.cloud.write_split(targets, snapshot, write).await
     }
 
     async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
-        self.count(|usage| usage.balancer_calls += 1);
         self.cloud.healthy_targets(group).await
     }
 }

@@ -205,7 +205,7 @@ impl<P: Platform> Run<'_, P> {
     /// An hour of stable's traffic, and the start command.
     async fn begin(&mut self) -> Result<(), RunError> {
         self.cloud.set_rule(&self.targets.listener_rule, Rule::all_on_stable(&self.targets));
-        let baseline = i64::try_from(BASELINE.minutes()).unwrap_or(i64::MAX);
+        let baseline = BASELINE.whole_minutes();
         for at in -baseline..0 {
             self.pass(self.stage.start.plus(at), 0..60);
         }
@@ -287,7 +287,7 @@ impl<P: Platform> Run<'_, P> {
 
     /// The newest minute behind the watermark, with the share that stood in it.
     fn seen(&self, minute: Minute) -> Row {
-        let newest = minute.plus(-1 - i64::try_from(WATERMARK.minutes()).unwrap_or(i64::MAX));
+        let newest = minute.plus(-1 - WATERMARK.whole_minutes());
         let share = self.record().map_or(Share::ZERO, |record| record.share_at(newest));
         self.cloud.row(&self.targets, newest, share)
     }

@@ -83,7 +83,7 @@ pub fn walk(trial: &Trial<'_>, seed: u64) -> Walked {
     let conditions = Conditions { sticky: trial.sticky, ..Conditions::default() };
     let mut judge = Judge::new(trial.rules, &conditions);
     let mut minutes = Minutes::new(trial.workload, trial.fault, seed);
-    let baseline = i64::try_from(BASELINE.minutes()).unwrap_or_default();
+    let baseline = BASELINE.whole_minutes();
     for at in -baseline..0 {
         judge.see(&minutes.row(at, Share::ZERO));
     }

@@ -127,7 +127,7 @@ pub(super) fn kinds(plan: &Plan, workload: &Workload, asked: &[Asked], args: &Ca
         Kind { workload: noisy, ..kind(Counts::Noise, &format!("{noise} times"), Fault::default()) }
     }));
     // During a burn-in both groups run one version.
-    let burn_in = i64::try_from(plan.rules.burn_in.minutes()).unwrap_or(i64::MAX);
+    let burn_in = plan.rules.burn_in.whole_minutes();
     for kind in &mut kinds {
         kind.fault.from_minute = kind.fault.from_minute.max(burn_in);
     }
