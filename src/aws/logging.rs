@@ -5,8 +5,10 @@ use std::fmt;
 use serde_json::{Value, json};
 use tracing::{Event, Span, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
 /// The name of the span that has the ids.
@@ -37,9 +39,15 @@ pub fn invocation(request_id: &str, trace_id: Option<&str>) -> Span {
     tracing::error_span!(target: "canary_gate", INVOCATION, request_id, trace_id)
 }
 
+/// Logs what is wanted from now on: a level, or levels by module. What can't be read as that is taken for `info`.
+pub fn begin(wanted: &str) {
+    let wanted = wanted.replace(' ', "").parse::<Targets>();
+    let wanted = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    tracing_subscriber::registry().with(lines()).with(wanted).init();
+}
+
 /// Writes events as lines of JSON to standard output.
-#[must_use]
-pub fn lines<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     tracing_subscriber::fmt::layer().fmt_fields(JsonFields::new()).event_format(Lines::default())
 }
 

@@ -30,27 +30,20 @@ impl Pager for AwsPlatform {
             return Err(plain(PUBLISH, FailureKind::Unavailable, why));
         }
         let subject = subject(&message.subject);
-        let mut tries = vec![(Text::plain(&message.body), subject.clone())];
-        if let Some(text) = Text::in_forms(message) {
-            tries.insert(0, (text, subject.clone()));
-        }
-        if subject.is_some() {
-            tries.push((Text::plain(&message.body), None));
-        }
-        let mut tries = tries.into_iter().peekable();
-        while let Some((text, subject)) = tries.next() {
-            match self.publish(message, &text, subject).await {
-                Err(error) if tries.peek().is_some() && is_invalid_parameter(error.as_service_error()) => {
-                    tracing::warn!(
-                        subject = message.subject,
-                        error = %failure(PUBLISH, error),
-                        "page refused; sending less of it"
-                    );
+        let (forms, plain) = (Text::in_forms(message), Text::plain(&message.body));
+        let less = [forms.is_some().then(|| subject.clone()), subject.is_some().then_some(None)];
+        let mut sent = self.publish(message, forms.as_ref().unwrap_or(&plain), subject).await;
+        for subject in less.into_iter().flatten() {
+            match sent {
+                Err(error) if is_invalid_parameter(error.as_service_error()) => {
+                    let error = failure(PUBLISH, error);
+                    tracing::warn!(subject = message.subject, %error, "page refused; sending less of it");
+                    sent = self.publish(message, &plain, subject).await;
                 }
-                sent => return sent.map_err(|error| failure(PUBLISH, error)),
+                _ => break,
             }
         }
-        Ok(())
+        sent.map_err(|error| failure(PUBLISH, error))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The Lambda function: wiring only.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use canary_gate::aws::{AwsPlatform, AwsSettings, logging, sdk_config};
@@ -11,8 +10,6 @@ use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use tracing::Instrument as _;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::prelude::*;
 
 /// A handler's error in the Lambda runtime's words: a stable type, and the message with its causes.
 struct Reported(Diagnostic);
@@ -60,22 +57,13 @@ async fn answer(
         }
     };
     for line in telemetry::lines(&answer, &context.env_config.function_name, now) {
-        publish(&telemetry::of_invocation(&line, &context.request_id, trace_id(context)));
+        telemetry::publish(&telemetry::of_invocation(line, &context.request_id, trace_id(context)));
     }
     Ok(answer)
 }
 
 fn trace_id(context: &Context) -> Option<&str> {
     context.xray_trace_id.as_deref().and_then(logging::trace_id)
-}
-
-/// Lambda makes a log event of each line; CloudWatch reads metrics out of those that are bare JSON.
-fn publish(line: &str) {
-    let mut out = std::io::stdout().lock();
-    // In one write, since the runtime's own lines go the same way.
-    if let Err(error) = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()) {
-        tracing::error!(%error, "metric not published");
-    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -88,9 +76,7 @@ async fn main() -> ExitCode {
         Ok(github) => github,
         Err(rejected) => return give_up(&rejected),
     };
-    let wanted = settings.log.replace(' ', "").parse::<Targets>();
-    let wanted = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    tracing_subscriber::registry().with(logging::lines()).with(wanted).init();
+    logging::begin(&settings.log);
     let sdk = sdk_config().await;
     let platform = AwsPlatform::new(
         &sdk,

@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use canary_gate::cli::{self, World};
+#[cfg(feature = "aws")]
+use canary_gate::ports::RecordStore as _;
+#[cfg(feature = "aws")]
+use canary_gate::rollout::record::{LogEntry, Record};
 use jiff::Timestamp;
 
 fn main() -> ExitCode {
@@ -26,10 +30,14 @@ impl cli::Measure for CloudWatch {
         &self,
         request: &canary_gate::ports::MetricRequest,
     ) -> Result<canary_gate::ports::MetricRead, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no network: {error}"))?;
-        runtime.block_on(canary_gate::aws::read_once(request)).map_err(|not_read| not_read.to_string())
+        runtime()?.block_on(canary_gate::aws::read_once(request)).map_err(|not_read| not_read.to_string())
     }
+}
+
+#[cfg(feature = "aws")]
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("no network: {error}"))
 }
 
 /// Installations, by the caller's own credentials. The last one is kept open: `watch` asks it again and again.
@@ -76,8 +84,7 @@ impl Open {
         use canary_gate::aws::{AwsPlatform, sdk_config_of};
         use canary_gate::local::{FileStore, Local};
 
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| cli::NotDone::Unavailable(format!("no network: {error}")))?;
+        let runtime = runtime().map_err(cli::NotDone::Unavailable)?;
         let store = match &place.store {
             Some(file) if may_make_file => Some(runtime.block_on(FileStore::open(file, place.keep_log))),
             Some(file) => Some(runtime.block_on(FileStore::existing(file, place.keep_log))),
@@ -113,17 +120,15 @@ impl cli::Remote for Account {
         })
     }
 
-    fn story(&self, place: &cli::Where, rollout: &str) -> Result<cli::Story, cli::NotDone> {
-        use canary_gate::ports::RecordStore as _;
-
-        let failed = |failure: canary_gate::ports::Failure| cli::NotDone::Unavailable(failure.to_string());
+    fn record(&self, place: &cli::Where, rollout: &str) -> Result<Record, cli::NotDone> {
         self.with(place, false, async |open| {
-            let record = open.platform.get(rollout).await.map_err(failed)?;
-            let unknown = || cli::NotDone::NotFound(format!("no rollout is named {rollout:?}"));
-            let record = record.ok_or_else(unknown)?;
-            let log = open.platform.history(rollout, u32::MAX).await.map_err(failed)?;
-            Ok(cli::Story { record, log })
+            let record = open.platform.get(rollout).await.map_err(not_read)?;
+            record.ok_or_else(|| cli::NotDone::NotFound(format!("no rollout is named {rollout:?}")))
         })
+    }
+
+    fn log(&self, place: &cli::Where, rollout: &str, limit: u32) -> Result<Vec<LogEntry>, cli::NotDone> {
+        self.with(place, false, async |open| open.platform.history(rollout, limit).await.map_err(not_read))
     }
 
     fn examine(
@@ -146,13 +151,8 @@ impl cli::Remote for Account {
     fn run(&self, place: &cli::Where, run: &cli::Run) -> Result<u8, cli::NotDone> {
         use canary_gate::github::Github;
         use canary_gate::local::Pages;
-        use tracing_subscriber::filter::{LevelFilter, Targets};
-        use tracing_subscriber::prelude::*;
 
-        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
-        let wanted = run.settings.log.replace(' ', "").parse::<Targets>();
-        let wanted = wanted.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-        tracing_subscriber::registry().with(lines).with(wanted).init();
+        canary_gate::aws::logging::begin(&run.settings.log);
         let github = run.settings.github.as_ref().map(Github::new).transpose();
         let github = github.map_err(|rejected| cli::NotDone::Refused(rejected.to_string()))?;
         let open = Open::new(place, true, run.pages.clone(), github)?;
@@ -192,6 +192,12 @@ fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })
+}
+
+#[cfg(feature = "aws")]
+#[allow(clippy::needless_pass_by_value)] // for map_err
+fn not_read(failure: canary_gate::ports::Failure) -> cli::NotDone {
+    cli::NotDone::Unavailable(failure.to_string())
 }
 
 #[cfg(feature = "aws")]

@@ -192,7 +192,7 @@ impl FileStore {
         let body = json(&record)?;
         // A number that is not finite becomes null, and a record that can't be read is lost to every later tick.
         parse::<Record>(&body).map_err(|error| plain(FailureKind::Malformed, error))?;
-        let expires_at = if record.is_over() && !record.needs_ticks() { self.expires_at() } else { NEVER };
+        let expires_at = if record.needs_ticks() { NEVER } else { self.expires_at() };
         items.put(RECORDS, id, &body, expires_at)?;
         match record.needs_ticks() {
             true => items.put(RUNNING, id, &[], NEVER)?,

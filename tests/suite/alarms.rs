@@ -17,7 +17,6 @@ fn the_dead_mans_alarm_is_on_the_metric_that_a_tick_publishes() {
     assert_eq!(alarm["Dimensions"], json!([{ "Name": DIMENSION, "Value": "FunctionName" }]));
     let tick = json!({ "minute": "2026-03-01T10:00:00Z", "rollouts": [] });
     let line = telemetry::lines(&tick, "gate", "2026-03-01T10:00:07Z".parse().unwrap()).remove(0);
-    let line: Value = serde_json::from_str(&line).unwrap();
     let directive = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(directive["Namespace"], alarm["Namespace"]);
     assert_eq!(directive["Metrics"][0]["Name"], alarm["MetricName"]);

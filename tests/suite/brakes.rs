@@ -258,7 +258,8 @@ fn a_record_that_cannot_be_read_stops_no_other_and_counts_as_a_tick_not_complete
     let answer = world.same_tick().unwrap();
     assert_eq!(answer["rollouts"][0]["decision"], "hold");
     assert_eq!(answer["unreadable"][0], "record of search is unreadable: it has no body");
-    let line = canary_gate::handler::telemetry::lines(&answer, "gate", world.minute.start()).remove(0);
+    let line =
+        canary_gate::handler::telemetry::lines(&answer, "gate", world.minute.start()).remove(0).to_string();
     assert!(line.contains("\"TicksCompleted\":0"), "{line}");
     world.minute = world.minute.plus(1);
 }

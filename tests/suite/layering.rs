@@ -39,7 +39,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ),
 ];
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+/// All Rust files below a directory.
+pub(crate) fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("src can be listed") {
         let path = entry.expect("src can be listed").path();
         if path.is_dir() {

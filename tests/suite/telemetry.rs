@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use canary_gate::handler::telemetry;
 use serde_json::Value;
+
+use crate::layering::sources;
 
 const DOCUMENT: &str = include_str!("../../docs/telemetry.md");
 /// Fields that every line has, or every line of an invocation.
@@ -14,17 +16,6 @@ const OF_EVERY_LINE: [&str; 6] = ["timestamp", "level", "message", "target", "re
 
 /// One `tracing` call: level, message and fields.
 type Line = (String, String, Vec<String>);
-
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).expect("src can be listed") {
-        let path = entry.expect("src can be listed").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 /// What stands between a call's parentheses, split at its commas; text and inner parentheses stay whole.
 fn arguments(text: &str) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use crate::ports::Home;
 use crate::rollout::gate::Owner;
+use crate::rollout::plan::Targets;
 use crate::rollout::record::Record;
 
 /// A page of the console, and what it shows.
@@ -51,7 +52,7 @@ pub(super) fn links(record: &Record, home: &Home) -> Vec<Link> {
     let here = rule.as_ref().or(installation.as_ref());
     add("Deployment", record.owner.as_ref().and_then(|owner| deployment(owner, here)));
     if let Some(console) = &rule {
-        let balancer = load_balancer(&targets.listener_rule);
+        let balancer = load_balancer(targets);
         let balancer = balancer.map(|arn| format!("LoadBalancer:loadBalancerArn={arn};tab=listeners"));
         add("Balancer", balancer.map(|what| console.load_balancing(&what)));
         for (name, arn) in [("Stable", &targets.stable), ("Canary", &targets.canary)] {
@@ -67,10 +68,10 @@ pub(super) fn links(record: &Record, home: &Home) -> Vec<Link> {
 }
 
 /// The load balancer that a listener's rule, or its default rule, belongs to.
-fn load_balancer(rule: &str) -> Option<String> {
-    let (head, path) = rule.split_once(":listener-rule/")?;
-    let name: Vec<&str> = path.split('/').take(3).collect();
-    (name.len() == 3).then(|| format!("{head}:loadbalancer/{}", name.join("/")))
+fn load_balancer(targets: &Targets) -> Option<String> {
+    let (head, _) = targets.listener_rule.split_once(":listener-rule/")?;
+    let name = targets.load_balancer_dimension();
+    (name.matches('/').count() == 2).then(|| format!("{head}:loadbalancer/{name}"))
 }
 
 fn deployment(owner: &Owner, here: Option<&Console>) -> Option<String> {
