@@ -4,6 +4,7 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 use crate::analysis::forecast::BadSize;
 use crate::analysis::one_look::ALPHA;
+use crate::config::settings;
 use crate::sim::chaos::Sabotage;
 use crate::sim::run::LIMIT_MINUTES;
 use crate::sim::scenario::SCENARIOS;
@@ -127,7 +128,7 @@ pub(super) struct Installation {
     pub(super) topic_arn: Option<String>,
     /// How long entries of the decision log are kept: the installation's setting
     #[arg(long, value_name = "TIME", env = "CANARY_GATE_KEEP_LOG", default_value = "90d", hide = true)]
-    #[arg(value_parser = keep_log)]
+    #[arg(value_parser = settings::keep_log)]
     pub(super) keep_log: Span,
     /// The URL of the runbook, for links in pages: the installation's setting
     #[arg(long, value_name = "URL", env = "CANARY_GATE_RUNBOOK", hide = true)]
@@ -162,24 +163,16 @@ pub(super) struct NameArgs {
     /// The rollout
     pub(super) rollout: String,
     #[command(flatten)]
-    pub(super) at: Installation,
-    /// How to tell it
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: ReportFormat,
+    pub(super) ask: AskArgs,
 }
 
 #[derive(Debug, Group)]
 pub(super) struct HistoryArgs {
-    /// The rollout
-    pub(super) rollout: String,
+    #[command(flatten)]
+    pub(super) of: NameArgs,
     /// Entries at most
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(super) limit: u32,
-    #[command(flatten)]
-    pub(super) at: Installation,
-    /// How to tell it
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: ReportFormat,
 }
 
 #[derive(Debug, Group)]
@@ -189,23 +182,15 @@ pub(super) struct StartArgs {
     #[command(flatten)]
     pub(super) by: By,
     #[command(flatten)]
-    pub(super) at: Installation,
-    /// How to tell it
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: ReportFormat,
+    pub(super) ask: AskArgs,
 }
 
 #[derive(Debug, Group)]
 pub(super) struct ActArgs {
-    /// The rollout
-    pub(super) rollout: String,
+    #[command(flatten)]
+    pub(super) of: NameArgs,
     #[command(flatten)]
     pub(super) by: By,
-    #[command(flatten)]
-    pub(super) at: Installation,
-    /// How to tell it
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: ReportFormat,
 }
 
 /// What is to become of weights that another hand has written.
@@ -240,10 +225,7 @@ pub(super) struct AllArgs {
     #[command(flatten)]
     pub(super) by: By,
     #[command(flatten)]
-    pub(super) at: Installation,
-    /// How to tell it
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: ReportFormat,
+    pub(super) ask: AskArgs,
 }
 
 #[derive(Debug, Group)]
@@ -275,13 +257,10 @@ pub(super) struct DoctorArgs {
     #[arg(long)]
     pub(super) no_function: bool,
     /// The function's CANARY_GATE_WATERMARK
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = watermark)]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = settings::watermark)]
     pub(super) watermark: Span,
     #[command(flatten)]
-    pub(super) at: Installation,
-    /// How to tell it
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: ReportFormat,
+    pub(super) ask: AskArgs,
 }
 
 #[derive(Debug, Group)]
@@ -299,7 +278,7 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "N", default_value = "180", value_parser = clap::value_parser!(u32).range(MEASURED_MINUTES))]
     pub(super) minutes: u32,
     /// Minutes younger than this may still change and are left out
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = watermark)]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = settings::watermark)]
     pub(super) watermark: Span,
     #[command(flatten)]
     pub(super) at: Installation,
@@ -557,20 +536,6 @@ pub(super) fn rps(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rps) if rps > 0.0 && rps <= RPS_MAX => Ok(rps),
         _ => Err("is a number of requests a second, above 0 and up to 1000000".to_owned()),
-    }
-}
-
-fn keep_log(text: &str) -> Result<Span, String> {
-    match text.parse::<Span>() {
-        Ok(span) if span.minutes() >= 24 * 60 => Ok(span),
-        _ => Err("is a time of a day or more, such as 90d".to_owned()),
-    }
-}
-
-fn watermark(text: &str) -> Result<Span, String> {
-    match text.parse::<Span>() {
-        Ok(span) if (1..=5).contains(&span.minutes()) => Ok(span),
-        _ => Err("is a time from 1m to 5m".to_owned()),
     }
 }
 

@@ -19,17 +19,17 @@ const TEXT: usize = 78;
 /// Looks, and tells what is wrong and what to do.
 pub(super) fn doctor(args: &DoctorArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
     let remote = remote(world)?;
-    let at = (&args.at).into();
+    let at = (&args.ask.at).into();
     let checked = match (&args.plan, &args.rollout) {
         (Some(plan), _) => input::plan(plan, Scope::Rollout)?,
         (None, Some(rollout)) => {
-            let record = waiting("asking AWS", || remote.story(&at, rollout))?.record;
+            let record = waiting("asking AWS", || remote.record(&at, rollout))?;
             CheckedPlan { plan: record.plan, warnings: Vec::new() }
         }
         (None, None) => return Err(Failure::Usage("doctor wants a plan, or --rollout".to_owned())),
     };
-    let function = args.function.clone().or_else(|| Some(args.at.table.clone()));
-    let function = function.filter(|_| !args.no_function && args.at.store.is_none());
+    let function = args.function.clone().or_else(|| Some(args.ask.at.table.clone()));
+    let function = function.filter(|_| !args.no_function && args.ask.at.store.is_none());
     let look = Look { at: world.now, watermark: args.watermark, function };
     let examined = waiting("looking", || remote.examine(&at, &checked.plan, &look))?;
     let mut found = findings(&checked.plan, &examined);
@@ -41,7 +41,7 @@ pub(super) fn doctor(args: &DoctorArgs, world: World<'_>, out: &mut Output) -> R
     };
     found.extend(checked.warnings.iter().map(of_plan));
     let faults = found.iter().filter(|finding| finding.state == State::Fault).count();
-    match args.format {
+    match args.ask.format {
         ReportFormat::Json => {
             out.line(json!({ "rollout": checked.plan.rollout, "faults": faults, "findings": found }));
         }

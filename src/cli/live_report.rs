@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{LiveReportArgs, LiveReportFormat};
 use super::output::Output;
 use super::record::name;
-use super::remote::{Story, remote};
+use super::remote::{NotDone, remote};
 use super::report::{Ending, Mark, Point, Report, Tone};
 use super::waiting::waiting;
 use super::{Failure, World};
@@ -18,18 +18,21 @@ use crate::units::Minute;
 /// Reads the log and writes the page.
 pub(super) fn report(args: &LiveReportArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
     let remote = remote(world)?;
-    let mut story = waiting("reading the decision log", || remote.story(&(&args.at).into(), &args.rollout))?;
+    let place = (&args.at).into();
+    let (record, mut log) = waiting("reading the decision log", || {
+        let record = remote.record(&place, &args.rollout)?;
+        Ok::<_, NotDone>((record, remote.log(&place, &args.rollout, u32::MAX)?))
+    })?;
     // An earlier rollout may have had the same name.
-    story.log.retain(|entry| entry.at >= story.record.started.at);
+    log.retain(|entry| entry.at >= record.started.at);
     match args.format {
-        LiveReportFormat::Json => out.line(json!({ "record": story.record, "log": story.log })),
-        LiveReportFormat::Html => out.line(page(&story)?),
+        LiveReportFormat::Json => out.line(json!({ "record": record, "log": log })),
+        LiveReportFormat::Html => out.line(page(&record, &log)?),
     }
     Ok(0)
 }
 
-fn page(story: &Story) -> Result<String, Failure> {
-    let Story { record, log } = story;
+fn page(record: &Record, log: &[LogEntry]) -> Result<String, Failure> {
     let points = points(record, log);
     let Some(last) = points.last() else {
         let why = format!("{} was not judged yet: its first tick is to come", record.id());

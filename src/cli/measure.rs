@@ -1,10 +1,10 @@
 //! Traffic and stable's rates as CloudWatch has them now.
 
 use super::waiting::waiting;
-use super::{Failure, World};
+use super::{Failure, World, no_aws};
 use crate::analysis::check::Check;
 use crate::analysis::forecast::Traffic;
-use crate::analysis::window::{ArmCounts, Window};
+use crate::analysis::window::{ArmCounts, Row, Window};
 use crate::ports::{MetricRead, MetricRequest, Series};
 use crate::rollout::plan::Plan;
 use crate::units::{Minute, Span};
@@ -24,16 +24,9 @@ pub trait Measure {
 
 /// What the plan's groups did in the minutes up to `delay` ago.
 pub(super) fn measured(plan: &Plan, span: Span, delay: Span, world: World<'_>) -> Result<Traffic, Failure> {
-    let cloudwatch = world.cloudwatch.ok_or_else(|| {
-        let build = "cargo build --release --features aws";
-        Failure::Usage(format!("--cloudwatch is not in this build; one that can talk to AWS: {build}"))
-    })?;
     let request = request(plan, Minute::of(world.now), span, delay);
-    let unread = |why| Failure::Unavailable(format!("CloudWatch can't be read: {why}"));
-    let read = waiting("reading CloudWatch", || cloudwatch.read(&request)).map_err(unread)?;
-    let partly = |what| Failure::Unavailable(format!("CloudWatch was not read whole: {what}"));
-    read.complete.map_err(partly)?;
-    let window: Window = read.rows.into_iter().collect();
+    let rows = read_whole(&request, world)?;
+    let window: Window = rows.into_iter().collect();
     let mut traffic = Traffic::measured(&window, &plan.rules.checks).map_err(|_| {
         let (group, from, until) = (&plan.targets.stable, request.from, request.until);
         Failure::Data(format!(
@@ -45,14 +38,24 @@ pub(super) fn measured(plan: &Plan, span: Span, delay: Span, world: World<'_>) -
     Ok(traffic)
 }
 
+/// Every row of a request, or nothing.
+pub(super) fn read_whole(request: &MetricRequest, world: World<'_>) -> Result<Vec<Row>, Failure> {
+    let cloudwatch = world.cloudwatch.ok_or_else(no_aws)?;
+    let what = format!("reading {} minutes from CloudWatch", request.until.since(request.from));
+    let unread = |why| Failure::Unavailable(format!("CloudWatch can't be read: {why}"));
+    let read = waiting(&what, || cloudwatch.read(request)).map_err(unread)?;
+    let partly = |what| Failure::Unavailable(format!("CloudWatch was not read whole: {what}"));
+    read.complete.map_err(partly)?;
+    Ok(read.rows)
+}
+
 /// What must be read for [`Traffic::measured`]. A quantile implies its rate, so that of quantiles only the
 /// number of samples is read: the account's tick shares what CloudWatch answers in a second.
 fn request(plan: &Plan, now: Minute, span: Span, delay: Span) -> MetricRequest {
-    let minutes = |span: Span| i64::try_from(span.minutes()).unwrap_or(i64::MAX);
-    let until = now.plus(-minutes(delay));
+    let until = now.plus(-delay.whole_minutes());
     let of_check = |check: &Check| Series::of(check, Some(&Vec::new()));
     let series = plan.rules.checks.iter().filter_map(of_check).collect();
-    MetricRequest { targets: plan.targets.clone(), from: until.plus(-minutes(span)), until, series }
+    MetricRequest { targets: plan.targets.clone(), from: until.plus(-span.whole_minutes()), until, series }
 }
 
 /// Of both arms.

@@ -38,7 +38,7 @@ use args::{Args, Command};
 use output::Output;
 
 pub use measure::Measure;
-pub use remote::{Look, NotDone, Remote, Story, Where};
+pub use remote::{Look, NotDone, Remote, Where};
 pub use run::{Run, keep_watch};
 pub use words::count;
 
@@ -66,17 +66,26 @@ enum Failure {
 }
 
 impl Failure {
+    /// The exit status of what was read and is wrong.
+    const DATA: u8 = 65;
+
     /// The exit status, as sysexits.h has it, so that 0 to 2 are left for verdicts.
     fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Data(_) => 65,
+            Self::Data(_) => Self::DATA,
             Self::NoInput(_) => 66,
             Self::Unavailable(_) => 69,
             Self::Refused(_) => 77,
             Self::Output(_) => 74,
         }
     }
+}
+
+/// What only a build with the adapters can do.
+fn no_aws() -> Failure {
+    let build = "cargo build --release --features aws";
+    Failure::Usage(format!("this build can't talk to AWS; one that can: {build}"))
 }
 
 /// What the binary hands to the commands.

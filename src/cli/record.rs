@@ -1,16 +1,16 @@
 //! `record`: the minutes of two groups as CloudWatch has them, in the file format of `replay`.
 
 use super::args::RecordArgs;
+use super::measure::read_whole;
 use super::output::Output;
 use super::remote::remote;
-use super::waiting::waiting;
 use super::{Failure, World, input};
 use crate::analysis::check::Check;
 use crate::analysis::window::{Row, Window};
 use crate::config::Scope;
 use crate::ports::{MetricRequest, Series};
 use crate::recording::{Recording, write};
-use crate::rollout::plan::{BASELINE, Plan};
+use crate::rollout::plan::{BASELINE, Plan, Targets};
 use crate::rollout::record::Record;
 use crate::units::{Minute, Share, Span};
 
@@ -28,13 +28,9 @@ struct Wanted {
 
 /// Writes a recording.
 pub(super) fn record(args: &RecordArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
-    let build = "cargo build --release --features aws";
-    let cloudwatch = world
-        .cloudwatch
-        .ok_or_else(|| Failure::Usage(format!("this build can't talk to AWS; one that can: {build}")))?;
-    let last = Minute::of(world.now).plus(-minutes(args.watermark));
+    let last = Minute::of(world.now).plus(-args.watermark.whole_minutes());
     let wanted = match (&args.rollout, &args.plan) {
-        (Some(rollout), None) => of_rollout(remote(world)?.story(&(&args.at).into(), rollout)?.record, last),
+        (Some(rollout), None) => of_rollout(remote(world)?.record(&(&args.at).into(), rollout)?, last),
         (None, Some(plan)) => {
             let plan = input::plan(plan, Scope::Rollout)?.plan;
             of_plan(plan, args.share.unwrap_or(Share::ZERO), i64::from(args.minutes), last)
@@ -48,12 +44,10 @@ pub(super) fn record(args: &RecordArgs, world: World<'_>, out: &mut Output) -> R
         // Thresholds are learnt again at a replay: all edges that they could lie on.
         series: wanted.plan.rules.checks.iter().filter_map(|check: &Check| Series::of(check, None)).collect(),
     };
-    let what = format!("reading {} minutes from CloudWatch", wanted.until.since(wanted.from));
-    let read = waiting(&what, || cloudwatch.read(&request));
-    let read = read.map_err(|why| Failure::Unavailable(format!("CloudWatch can't be read: {why}")))?;
-    read.complete.map_err(|what| Failure::Unavailable(format!("CloudWatch was not read whole: {what}")))?;
-    let window: Window =
-        read.rows.into_iter().map(|row| Row { share: (wanted.share)(row.minute), ..row }).collect();
+    let window: Window = read_whole(&request, world)?
+        .into_iter()
+        .map(|row| Row { share: (wanted.share)(row.minute), ..row })
+        .collect();
     if window.rows().all(|row| row.stable.is_none() && row.canary.is_none()) {
         return Err(Failure::Data(format!(
             "CloudWatch has no minute of either group from {} to {}; it keeps them for {} days",
@@ -79,7 +73,7 @@ fn of_rollout(record: Record, last: Minute) -> Wanted {
     let ended = record.phase.is_terminal().then(|| Minute::of(record.since).plus(1));
     Wanted {
         plan: record.plan.clone(),
-        from: Minute::of(record.started.at).plus(-minutes(BASELINE)),
+        from: Minute::of(record.started.at).plus(-BASELINE.whole_minutes()),
         until: ended.map_or(last, |ended| ended.min(last)),
         source: format!("rollout {}, started {}, from CloudWatch", record.id(), record.started.at),
         share: Box::new(move |minute| record.share_at(minute)),
@@ -97,14 +91,9 @@ fn of_plan(plan: Plan, share: Share, span: i64, last: Minute) -> Wanted {
     }
 }
 
-fn minutes(span: Span) -> i64 {
-    i64::try_from(span.minutes()).unwrap_or(i64::MAX)
-}
-
 /// `checkout-v41` of the group's ARN: a recording that is shown to others names no account.
 pub(super) fn name(arn: &str) -> String {
-    let group = arn.split_once("targetgroup/").map_or(arn, |(_, rest)| rest);
-    group.split('/').next().unwrap_or(group).to_owned()
+    Targets::target_group_dimension(arn).split('/').nth(1).unwrap_or(arn).to_owned()
 }
 
 #[cfg(test)]

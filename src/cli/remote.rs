@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::args::{
-    ActArgs, AskArgs, HistoryArgs, Installation, NameArgs, ReportFormat, ResumeArgs, StartArgs,
+    ActArgs, AllArgs, AskArgs, By, HistoryArgs, Installation, NameArgs, ReportFormat, ResumeArgs, StartArgs,
 };
 use super::input;
 use super::output::{Output, Style};
 use super::run::Run;
 use super::waiting::waiting;
 use super::words::{count, odds_in_words};
-use super::{Failure, World};
+use super::{Failure, World, no_aws};
 use crate::doctor::Examined;
 use crate::rollout::plan::Plan;
 use crate::rollout::record::{LogEntry, Record};
@@ -34,11 +34,17 @@ pub trait Remote {
     /// Why it could not begin.
     fn run(&self, installation: &Where, run: &Run) -> Result<u8, NotDone>;
 
-    /// A rollout with all that was decided about it.
+    /// A rollout, as it is now.
     ///
     /// # Errors
     /// Why it was not read.
-    fn story(&self, installation: &Where, rollout: &str) -> Result<Story, NotDone>;
+    fn record(&self, installation: &Where, rollout: &str) -> Result<Record, NotDone>;
+
+    /// The newest decisions about it, newest first.
+    ///
+    /// # Errors
+    /// Why they were not read.
+    fn log(&self, installation: &Where, rollout: &str, limit: u32) -> Result<Vec<LogEntry>, NotDone>;
 
     /// What an installation, and the groups of a plan, look like now. What can't be read is among the answers.
     ///
@@ -56,15 +62,6 @@ pub struct Look {
     pub watermark: Span,
     /// The function that carries its ticks out; `None` if there is none.
     pub function: Option<String>,
-}
-
-/// A rollout, and its decision log.
-#[derive(Debug, Clone)]
-pub struct Story {
-    /// As it is now.
-    pub record: Record,
-    /// All that was decided, newest first.
-    pub log: Vec<LogEntry>,
 }
 
 /// An installation.
@@ -107,10 +104,7 @@ impl From<NotDone> for Failure {
 
 /// The capability, in a build that has it.
 pub(super) fn remote(world: World<'_>) -> Result<&dyn Remote, Failure> {
-    world.remote.ok_or_else(|| {
-        let build = "cargo build --release --features aws";
-        Failure::Usage(format!("this build can't talk to AWS; one that can: {build}"))
-    })
+    world.remote.ok_or_else(no_aws)
 }
 
 impl From<&Installation> for Where {
@@ -120,7 +114,8 @@ impl From<&Installation> for Where {
             store: installation.store.clone(),
             topic_arn: installation.topic_arn.clone(),
             keep_log: installation.keep_log,
-            runbook: installation.runbook.clone(),
+            // Templates pass empty settings on.
+            runbook: installation.runbook.clone().filter(|url| !url.is_empty()),
             region: installation.region.clone(),
         }
     }
@@ -140,21 +135,32 @@ pub(super) fn event(word: &str, keys: &[(&str, Value)]) -> Value {
     event
 }
 
+/// An order of somebody, about a rollout or about all.
+fn order_of(word: &str, rollout: Option<&str>, by: &By) -> Value {
+    let mut order = event(word, &[("actor", json!(by.actor)), ("reason", json!(by.reason))]);
+    if let Some(rollout) = rollout {
+        order["rollout"] = json!(rollout);
+    }
+    order
+}
+
+/// Sends an event, and tells of the one rollout that the answer is about.
+fn about_one(ask: &AskArgs, world: World<'_>, event: &Value, out: &mut Output) -> Result<u8, Failure> {
+    let answer = send(&ask.at, world, event)?;
+    tell(&answer, ask.format, world.now, out);
+    Ok(0)
+}
+
 /// Starts a rollout.
 pub(super) fn start(args: &StartArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
-    let plan = input::plan_value(&args.plan)?;
-    let by = &args.by;
-    let event = event("start", &[("plan", plan), ("actor", json!(by.actor)), ("reason", json!(by.reason))]);
-    let answer = send(&args.at, world, &event)?;
-    tell(&answer, args.format, world.now, out);
-    Ok(0)
+    let mut event = order_of("start", None, &args.by);
+    event["plan"] = input::plan_value(&args.plan)?;
+    about_one(&args.ask, world, &event, out)
 }
 
 /// Shows one rollout.
 pub(super) fn status(args: &NameArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
-    let answer = send(&args.at, world, &event("status", &[("rollout", json!(args.rollout))]))?;
-    tell(&answer, args.format, world.now, out);
-    Ok(0)
+    about_one(&args.ask, world, &event("status", &[("rollout", json!(args.rollout))]), out)
 }
 
 /// Shows all rollouts.
@@ -183,15 +189,15 @@ pub(super) fn list(args: &AskArgs, world: World<'_>, out: &mut Output) -> Result
             ),
         );
     }
-    frozen(&answer, out);
+    tell_frozen(&answer, out);
     Ok(0)
 }
 
 /// Shows what was decided, newest first.
 pub(super) fn history(args: &HistoryArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
-    let keys = [("rollout", json!(args.rollout)), ("limit", json!(args.limit))];
-    let answer = send(&args.at, world, &event("history", &keys))?;
-    if args.format == ReportFormat::Json {
+    let keys = [("rollout", json!(args.of.rollout)), ("limit", json!(args.limit))];
+    let answer = send(&args.of.ask.at, world, &event("history", &keys))?;
+    if args.of.ask.format == ReportFormat::Json {
         out.line(&answer);
         return Ok(0);
     }
@@ -214,47 +220,33 @@ pub(super) fn history(args: &HistoryArgs, world: World<'_>, out: &mut Output) ->
 
 /// Gives an order to a rollout.
 pub(super) fn order(word: &str, args: &ActArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
-    let by = &args.by;
-    let keys = [("rollout", json!(args.rollout)), ("actor", json!(by.actor)), ("reason", json!(by.reason))];
-    let answer = send(&args.at, world, &event(word, &keys))?;
-    tell(&answer, args.format, world.now, out);
-    Ok(0)
+    about_one(&args.of.ask, world, &order_of(word, Some(&args.of.rollout), &args.by), out)
 }
 
 /// Lets a rollout go on.
 pub(super) fn resume(args: &ResumeArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
-    let (act, by) = (&args.act, &args.act.by);
-    let mut keys =
-        vec![("rollout", json!(act.rollout)), ("actor", json!(by.actor)), ("reason", json!(by.reason))];
+    let act = &args.act;
+    let mut event = order_of("resume", Some(&act.of.rollout), &act.by);
     if let Some(weights) = args.weights {
-        keys.push(("weights", json!(weights.name())));
+        event["weights"] = json!(weights.name());
     }
-    let answer = send(&act.at, world, &event("resume", &keys))?;
-    tell(&answer, act.format, world.now, out);
-    Ok(0)
+    about_one(&act.of.ask, world, &event, out)
 }
 
 /// Freezes all rollouts, or thaws them.
-pub(super) fn freeze(
-    word: &str,
-    args: &super::args::AllArgs,
-    world: World<'_>,
-    out: &mut Output,
-) -> Result<u8, Failure> {
-    let by = &args.by;
-    let answer =
-        send(&args.at, world, &event(word, &[("actor", json!(by.actor)), ("reason", json!(by.reason))]))?;
-    match args.format {
+pub(super) fn freeze(word: &str, args: &AllArgs, world: World<'_>, out: &mut Output) -> Result<u8, Failure> {
+    let answer = send(&args.ask.at, world, &order_of(word, None, &args.by))?;
+    match args.ask.format {
         ReportFormat::Json => out.line(&answer),
         ReportFormat::Text => {
             out.line(text(&answer, "next"));
-            frozen(&answer, out);
+            tell_frozen(&answer, out);
         }
     }
     Ok(0)
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("-")
 }
 
@@ -272,10 +264,16 @@ fn style(rollout: &Value) -> Style {
     }
 }
 
-fn frozen(answer: &Value, out: &mut Output) {
-    if let Some(by) = answer["frozen_by"].as_object() {
-        let of = |key: &str| by.get(key).and_then(Value::as_str).unwrap_or("-");
-        out.styled(Style::Notice, format!("ALL ROLLOUTS ARE FROZEN by {}: {}", of("actor"), of("reason")));
+/// That all rollouts are frozen, if they are.
+pub(super) fn frozen(answer: &Value) -> Option<String> {
+    let by = answer["frozen_by"].as_object()?;
+    let of = |key: &str| by.get(key).and_then(Value::as_str).unwrap_or("-");
+    Some(format!("ALL ROLLOUTS ARE FROZEN by {}: {}", of("actor"), of("reason")))
+}
+
+fn tell_frozen(answer: &Value, out: &mut Output) {
+    if let Some(told) = frozen(answer) {
+        out.styled(Style::Notice, told);
     }
 }
 
@@ -303,7 +301,7 @@ fn tell(answer: &Value, format: ReportFormat, now: Timestamp, out: &mut Output) 
     for trouble in answer["troubles"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         out.styled(Style::Alarm, format!("trouble   {trouble}"));
     }
-    frozen(answer, out);
+    tell_frozen(answer, out);
 }
 
 fn lines(answer: &Value, now: Timestamp) -> Vec<String> {

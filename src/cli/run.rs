@@ -1,7 +1,6 @@
 //! `canary-gate run`: the function's ticks as a process, for those without Lambda.
 
 use std::future::Future;
-use std::io::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -156,7 +155,7 @@ async fn tick<P: Platform>(platform: &P, run: &Run, scheduled: Timestamp) -> boo
     match tokio::time::timeout(allowed, handled).await {
         Ok(Ok(answer)) => {
             for line in telemetry::lines(&answer, &run.name, now) {
-                publish(&line);
+                telemetry::publish(&line);
             }
             answer.get("dropped").is_none()
         }
@@ -210,14 +209,6 @@ fn wait_for(due: Timestamp, now: Timestamp) -> Wait {
 
 fn minute_after(now: Timestamp) -> Timestamp {
     Minute::of(now).plus(1).start()
-}
-
-/// Prints a line of metrics beside the log, in one write.
-fn publish(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()) {
-        tracing::error!(%error, "metric not published");
-    }
 }
 
 #[cfg(test)]

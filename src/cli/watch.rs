@@ -53,10 +53,7 @@ impl Watched<'_> {
     }
 
     fn log(&self) -> Result<Vec<LogEntry>, NotDone> {
-        let keys = [("rollout", json!(self.rollout)), ("limit", json!(ENTRIES))];
-        let mut answer = self.remote.send(&self.place, &event("history", &keys))?;
-        serde_json::from_value(answer["entries"].take())
-            .map_err(|error| NotDone::Unavailable(format!("the log can't be read: {error}")))
+        self.remote.log(&self.place, self.rollout, ENTRIES)
     }
 
     /// Prints each change.
@@ -90,7 +87,7 @@ impl Watched<'_> {
     /// Draws the screen anew whenever something was read.
     fn shown(&self, every: Duration) -> Result<u8, Failure> {
         // Before the screen is taken: what goes wrong now is told where it stays.
-        let record = waiting("asking AWS", || self.remote.story(&self.place, self.rollout))?.record;
+        let record = waiting("asking AWS", || self.remote.record(&self.place, self.rollout))?;
         let mut seen =
             Seen { record, status: self.status()?, log: self.log()?, at: Timestamp::now(), trouble: None };
         let mut screen = Screen::open().map_err(not_written)?;

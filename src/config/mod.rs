@@ -19,7 +19,7 @@ mod problem;
 mod rate_checks;
 mod reference;
 mod schema;
-mod settings;
+pub(crate) mod settings;
 mod size;
 mod steps;
 mod text;

@@ -173,10 +173,10 @@ fn read(lookup: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<Problem>) {
     let settings = Settings {
         table: reader.required(TABLE, table),
         topic_arn: reader.required(TOPIC_ARN, topic),
-        watermark: reader.optional(WATERMARK, WATERMARK_DEFAULT, |text| span(text, WATERMARK_BOUNDS)),
+        watermark: reader.optional(WATERMARK, WATERMARK_DEFAULT, watermark),
         clock: reader.optional(CLOCK, Clock::Wall, |text| clock(text, rehearsal)),
         log: reader.optional(LOG, LOG_DEFAULT.to_owned(), level_filter),
-        keep_log: reader.optional(KEEP_LOG, KEEP_LOG_DEFAULT, |text| span(text, KEEP_LOG_BOUNDS)),
+        keep_log: reader.optional(KEEP_LOG, KEEP_LOG_DEFAULT, keep_log),
         runbook: reader.optional(RUNBOOK, None, |text| runbook(text).map(Some)),
         callers: reader.callers(),
         github: reader.github(),
@@ -262,6 +262,22 @@ fn table(text: &str) -> Result<String, String> {
 
 fn topic(text: &str) -> Result<String, String> {
     Arn::parse(text, ArnKind::Topic).map(|_| text.to_owned())
+}
+
+/// Minutes younger than this are not looked at.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn watermark(text: &str) -> Result<Span, String> {
+    span(text, WATERMARK_BOUNDS)
+}
+
+/// How long the decision log is kept.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn keep_log(text: &str) -> Result<Span, String> {
+    span(text, KEEP_LOG_BOUNDS)
 }
 
 fn span(text: &str, [min, max]: [Span; 2]) -> Result<Span, String> {

@@ -206,15 +206,14 @@ impl Report<'_> {
         let decades = |ln_e: f64| (ln_e / std::f64::consts::LN_10).clamp(-2.0, top);
         let stepped = |point: &Point| point.judgement.step.is_some();
         let harm = of(&|point| stepped(point).then(|| decades(point.judgement.log_e_harm)));
-        charts.push(Chart {
-            title: "Evidence of harm, powers of ten to one".to_owned(),
+        let evidence = |title: &str, needed: f64, what: &str, lines: Vec<Line>| Chart {
+            title: format!("{title}, powers of ten to one"),
             unit: "",
-            limit: Some((
-                decades(self.rules.ln_convict()),
-                format!("{} drains", odds_in_words(self.rules.ln_convict())),
-            )),
-            lines: vec![line("all checks", Tone::Bad, harm)],
-        });
+            limit: Some((decades(needed), format!("{} {what}", odds_in_words(needed)))),
+            lines,
+        };
+        let lines = vec![line("all checks", Tone::Bad, harm)];
+        charts.push(evidence("Evidence of harm", self.rules.ln_convict(), "drains", lines));
         let names: Vec<&str> = self.ending.judgement.checks.iter().map(|check| check.name.as_str()).collect();
         let health = |name: &str| {
             let found = |point: &Point| {
@@ -224,19 +223,9 @@ impl Report<'_> {
             of(&found)
         };
         let tones = [Tone::Good, Tone::Share, Tone::Stable, Tone::Canary, Tone::Open];
-        charts.push(Chart {
-            title: "Evidence of health on the step, powers of ten to one".to_owned(),
-            unit: "",
-            limit: Some((
-                decades(self.rules.ln_acquit()),
-                format!("{} proves it", odds_in_words(self.rules.ln_acquit())),
-            )),
-            lines: names
-                .iter()
-                .zip(tones.into_iter().cycle())
-                .map(|(name, tone)| line(name, tone, health(name)))
-                .collect(),
-        });
+        let lines = names.iter().zip(tones.into_iter().cycle());
+        let lines = lines.map(|(name, tone)| line(name, tone, health(name))).collect();
+        charts.push(evidence("Evidence of health on the step", self.rules.ln_acquit(), "proves it", lines));
         charts
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::live_report::points;
 use super::super::output::Style;
+use super::super::remote::{frozen, text};
 use super::super::report::{Measured, measured};
 use super::super::words::{count, odds_in_words};
 use crate::analysis::verdict::Judgement;
@@ -74,10 +75,6 @@ fn cut(line: &str, columns: usize) -> String {
     text
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("-")
-}
-
 fn head(seen: &Seen, now: Timestamp, columns: usize) -> Lines {
     let status = &seen.status;
     let share = status["share"].as_f64().unwrap_or(0.0);
@@ -105,10 +102,7 @@ fn head(seen: &Seen, now: Timestamp, columns: usize) -> Lines {
     if status["why"] != status["reason"] {
         lines.push((Style::Faint, text(status, "why").to_owned()));
     }
-    if let Some(by) = status["frozen_by"].as_object() {
-        let of = |key: &str| by.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
-        lines.push((Style::Notice, format!("ALL ROLLOUTS ARE FROZEN by {}: {}", of("actor"), of("reason"))));
-    }
+    lines.extend(frozen(status).map(|told| (Style::Notice, told)));
     lines.push((Style::Plain, String::new()));
     let steps: Vec<String> = seen.record.plan.steps.iter().map(ToString::to_string).collect();
     let bar = bar(share / 100.0);
