@@ -100,9 +100,42 @@ fn verdicts(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The corners: one request a minute and ten million, one minute and a day, one check and twenty.
+fn shapes(criterion: &mut Criterion) {
+    let (five, conditions) = (traffic::rules(), traffic::conditions());
+    let mut group = criterion.benchmark_group("judge/5checks/240min/requests");
+    for requests in [1, 100, 10_000, 1_000_000, 10_000_000] {
+        let canary = (requests / 20).max(1);
+        let window = traffic::window_of(240, [requests, canary], 0);
+        group.bench_with_input(BenchmarkId::from_parameter(requests), &window, |bencher, window| {
+            bencher.iter(|| judge(window, &five, &conditions));
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("judge/5checks/length");
+    for minutes in [1, 1_440] {
+        let window = traffic::window(minutes, 1);
+        group.throughput(Throughput::Elements(minutes.unsigned_abs()));
+        group.bench_with_input(BenchmarkId::from_parameter(minutes), &window, |bencher, window| {
+            bencher.iter(|| judge(window, &five, &conditions));
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("judge/240min/checks");
+    for checks in [1, 5, 20] {
+        let window = traffic::window_of(240, [traffic::STABLE, traffic::CANARY], checks);
+        let rules = traffic::many_checks(checks);
+        group.throughput(Throughput::Elements(checks as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(checks), &window, |bencher, window| {
+            bencher.iter(|| judge(window, &rules, &conditions));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = all;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = strata, verdicts
+    targets = strata, verdicts, shapes
 }
 criterion_main!(all);

@@ -76,16 +76,41 @@ fn quantiles(edges: &[(i32, f64)]) -> Vec<Quantile> {
     edges.iter().map(|(_, percent)| Quantile::from_percent(*percent).expect("a quantile")).collect()
 }
 
+/// So many checks of a ratio, beside the errors that every plan has.
+#[allow(dead_code)] // not every user of this file needs it
+pub(crate) fn many_checks(checks: usize) -> Rules {
+    let ratio = |at: usize| Check::new(&ratio_name(at), CheckRule::Ratio(RatioCheck::default()));
+    let errors = Check::new("errors", CheckRule::Errors(ErrorsCheck::default()));
+    Rules { checks: std::iter::once(errors).chain((1..checks).map(ratio)).collect(), ..Rules::default() }
+}
+
+fn ratio_name(at: usize) -> String {
+    format!("ratio-{at}")
+}
+
 /// So many minutes on one step, with `scale` times [`CANARY`] and [`STABLE`] requests in each.
 pub(crate) fn window(minutes: i64, scale: u64) -> Window {
+    window_of(minutes, [STABLE * scale, CANARY * scale], 0)
+}
+
+/// So many minutes with so many requests of stable's and of the canary's in each, and the counts of so many ratios.
+pub(crate) fn window_of(minutes: i64, [stable, canary]: [u64; 2], ratios: usize) -> Window {
     let start: Minute = "2026-03-01T10:00:00Z".parse().expect("a minute");
     let mut draw = Draw(1);
+    let mut counts = |requests: u64| {
+        let mut counts = arm(&mut draw, requests);
+        for at in 1..ratios {
+            let ratio = Tally { bad: draw.binomial(requests, 0.01), total: requests };
+            counts.metrics.insert(ratio_name(at), MetricCounts::Ratio(ratio));
+        }
+        counts
+    };
     (0..minutes)
         .map(|at| Row {
             minute: start.plus(at),
             share: Share::from_percent(5.0).expect("a share"),
-            stable: Some(arm(&mut draw, STABLE * scale)),
-            canary: Some(arm(&mut draw, CANARY * scale)),
+            stable: Some(counts(stable)),
+            canary: Some(counts(canary)),
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 //! [`Platform`] sums them. The adapters are `aws` and `sim`.
 
 use std::future::Future;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -367,6 +368,34 @@ pub trait Deployments {
 
     /// Stops a deployment and lets it go back. `NotFound` or `Conflict` if there is nothing to stop any more.
     fn stop(&self, owner: &Owner) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Time within one invocation. The handler has no clock and no runtime of its own.
+pub trait Time: Sync {
+    /// Since the invocation began.
+    fn spent(&self) -> Duration;
+
+    /// How long it may take; `None` if nobody measures that.
+    fn allowed(&self) -> Option<Duration>;
+
+    /// Waits. Where nobody measures time it does not.
+    fn wait(&self, how_long: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Time that stands still: nothing is ever late, and nobody waits. For simulations with a clock of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Untimed;
+
+impl Time for Untimed {
+    fn spent(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn allowed(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn wait(&self, _: Duration) {}
 }
 
 /// Everything that a tick needs.

@@ -128,6 +128,8 @@ BUDGET = "A canary that has done more damage than the plan puts up with is harmf
 ROLLBACK = "A promotion is taken back within its rollback window only, and only if stable can take the traffic"
 ALARM = "An alarm drains the rollouts that it names, and no others"
 REMIND = "A condition that lasts is paged again, as often as the plan says"
+IN_TIME = "A tick ends in time with what it has done, and begins with those who can't wait; whoever is left out is told"
+SHARDS = "Every rollout is looked at by exactly one shard"
 ONE_RULE = "Of two rollouts on one listener rule only one begins"
 GATE = "A caller hears pass only on a proof of the rollout and the step that it asks about"
 NO_ANSWER = "What we can't answer is neither pass nor a reason to roll back, and is asked again"
@@ -1444,6 +1446,63 @@ MUTATIONS = [
         "    match holder(&running, plan) {\n",
         "    match holder(&running, plan).filter(|other| other.phase.is_terminal()) {\n",
         rules("no_rollout_is_started_beside_another_one_on_its_rule"),
+    ),
+    # Many rollouts.
+    Mutation(
+        IN_TIME,
+        "who is suspected waits with the others",
+        "src/handler/queue.rs",
+        "if suspects && !record.phase.is_terminal() { Urgency::Suspected }",
+        "if suspects && record.phase.is_terminal() { Urgency::Suspected }",
+        suite("scale::a_rollout_with_evidence_of_harm_is_looked_at_first_however_many_healthy_ones_there_are"),
+    ),
+    Mutation(
+        IN_TIME,
+        "groups are begun until the invocation is ended",
+        TICK,
+        "let is_late = |at: Duration| last_begin.is_some_and(|last| at > last);",
+        "let is_late = |at: Duration| last_begin.is_some_and(|last| at > last * 3);",
+        suite("scale::a_tick_ends_before_its_time_and_the_next_one_begins_with_those_that_it_left_out"),
+    ),
+    Mutation(
+        IN_TIME,
+        "those who are suspected leave nothing for the others",
+        "src/handler/queue.rs",
+        "if urgent.len() == GROUP_ROLLOUTS * (URGENT_OF - 1) {",
+        "if urgent.len() == GROUP_ROLLOUTS * URGENT_OF {",
+        lib("handler::queue::tests::however_many_are_suspected_every_fourth_group_is_of_others"),
+    ),
+    Mutation(
+        IN_TIME,
+        "a canary that there is no time to read is never blind",
+        TICK,
+        "left.tasks.retain(|task| !self.was_seen_lately(task.record));",
+        "left.tasks.retain(|task| task.record.is_over());",
+        suite("scale::a_canary_that_can_not_be_read_for_minutes_is_blind_and_not_just_late"),
+    ),
+    Mutation(
+        IN_TIME,
+        "a tick that left rollouts out counts as completed",
+        "src/handler/telemetry.rs",
+        '["failed", NOT_REACHED].iter()',
+        '["failed", "skip"].iter()',
+        lib("handler::telemetry::tests::a_tick_counts_for_nothing_if_it_was_dropped_or_a_decision_was_not_stored"),
+    ),
+    Mutation(
+        SHARDS,
+        "every shard looks at all rollouts",
+        TICK,
+        "filter(|record| turn.shard.has(record.id())).collect();",
+        "filter(|record| !record.id().is_empty()).collect();",
+        suite("scale::every_rollout_is_looked_at_by_exactly_one_shard"),
+    ),
+    Mutation(
+        SHARDS,
+        "a shard that nobody looks after is not told",
+        TICK,
+        "since > UNWATCHED_AFTER && !turn.shard.has(record.id())",
+        "since > UNWATCHED_AFTER && turn.shard.has(record.id())",
+        suite("scale::a_shard_that_has_no_function_is_told_by_the_others"),
     ),
     # In the AWS adapters; their unit tests need the SDK.
     Mutation(

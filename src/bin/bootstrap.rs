@@ -1,11 +1,13 @@
 //! The Lambda function: wiring only.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use canary_gate::aws::{AwsPlatform, AwsSettings, logging, sdk_config};
 use canary_gate::config::Settings;
 use canary_gate::github::Github;
-use canary_gate::handler::{Doors, HandlerError, Options, handle_at, life, telemetry, too_slow};
+use canary_gate::handler::{Doors, HandlerError, Options, handle_within, life, telemetry, too_slow};
+use canary_gate::ports::Time;
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -39,6 +41,26 @@ impl Reported {
     }
 }
 
+/// The invocation's time, for a tick that is to end before it is over.
+struct Clock {
+    begun: Instant,
+    allowed: Duration,
+}
+
+impl Time for Clock {
+    fn spent(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn allowed(&self) -> Option<Duration> {
+        Some(self.allowed)
+    }
+
+    async fn wait(&self, how_long: Duration) {
+        tokio::time::sleep(how_long).await;
+    }
+}
+
 /// Handles one event, for as long as an invocation may live, and publishes whether a tick was carried out.
 async fn answer(
     platform: &AwsPlatform,
@@ -49,7 +71,9 @@ async fn answer(
 ) -> Result<Value, Reported> {
     let now = Timestamp::now();
     let allowed = life::allowed(context.deadline, now);
-    let answer = match tokio::time::timeout(allowed, handle_at(platform, options, doors, event, now)).await {
+    let time = Clock { begun: Instant::now(), allowed };
+    let handled = handle_within(platform, options, doors, &time, event, now);
+    let answer = match tokio::time::timeout(allowed, handled).await {
         Ok(answered) => answered?,
         Err(_) => {
             let reported = Reported::new(life::ERROR_TYPE, life::given_up(allowed));

@@ -9,6 +9,7 @@ use crate::config::{
     unknown_key_rule,
 };
 use crate::rollout::command::Resume;
+use crate::rollout::shard::{SHARDS_MAX, Shard};
 
 /// Entries of a history, unless asked for more.
 const HISTORY_DEFAULT: u32 = 20;
@@ -104,6 +105,28 @@ impl<'a> Fields<'a> {
         };
         let (actor, reason) = (words("actor"), words("reason"));
         Some(By { actor: actor?, reason: reason? })
+    }
+
+    /// `shard` and `of` go together; without them it is all rollouts.
+    pub(super) fn shard(&mut self) -> Option<Shard> {
+        if self.get("shard").is_none() && self.get("of").is_none() {
+            return Some(Shard::ALL);
+        }
+        let rule = format!("must be a whole number from 1 to {SHARDS_MAX}, the number of shards");
+        self.need("of", &rule);
+        let whole = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let of = self.read("of", |value| {
+            whole(value).filter(|of| (1..=SHARDS_MAX).contains(of)).ok_or_else(|| rule.clone())
+        });
+        let rule = match of {
+            Some(of) => format!("must be a whole number from 1 to `of`, which is {of}"),
+            None => "must be a whole number from 1 to `of`".to_owned(),
+        };
+        self.need("shard", &rule);
+        self.read("shard", |value| {
+            whole(value).and_then(|number| Shard::new(number, of.unwrap_or(SHARDS_MAX))).ok_or(rule)
+        })
+        .filter(|_| of.is_some())
     }
 
     pub(super) fn limit(&mut self) -> Option<u32> {

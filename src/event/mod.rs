@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{CheckedPlan, Problem, SizeLimits, on_one_line, write_problems};
 use crate::rollout::command::Order;
+use crate::rollout::shard::Shard;
 use fields::Fields;
 
 pub use hooks::{CodeDeployHook, EcsHook, EcsPaused};
@@ -67,6 +68,8 @@ pub struct Alarm {
 pub struct Tick {
     /// When it was to be sent; `None` if the event does not say.
     pub scheduled_at: Option<Timestamp>,
+    /// The rollouts that it is for.
+    pub shard: Shard,
 }
 
 /// Somebody asks for something.
@@ -288,16 +291,16 @@ impl Invocation {
 
 /// EventBridge Scheduler, with the input that the template gives to the schedule.
 fn scheduler_tick(map: &Map<String, Value>) -> Result<Tick, EventError> {
-    let known = ["kind", "scheduled_time", "execution_id", "attempt"];
+    let known = ["kind", "scheduled_time", "execution_id", "attempt", "shard", "of"];
     let mut fields = Fields::new(map, &known);
-    let tick = Tick { scheduled_at: fields.time("scheduled_time") };
-    fields.done(Fault::Unreadable, Some(tick))
+    let (scheduled_at, shard) = (fields.time("scheduled_time"), fields.shard());
+    fields.done(Fault::Unreadable, shard.map(|shard| Tick { scheduled_at, shard }))
 }
 
 /// A scheduled rule of EventBridge. Its other keys are AWS's to add to, and are not looked at.
 fn rule_tick(map: &Map<String, Value>) -> Result<Tick, EventError> {
     let mut fields = Fields::of_aws(map);
-    let tick = Tick { scheduled_at: fields.time("time") };
+    let tick = Tick { scheduled_at: fields.time("time"), shard: Shard::ALL };
     fields.need("time", "must be an RFC 3339 time");
     fields.done(Fault::Unreadable, Some(tick))
 }

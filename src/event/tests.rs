@@ -5,7 +5,7 @@ use crate::rollout::command::Resume;
 use serde_json::json;
 
 /// Every file in `events/`, with what it is.
-const EVENTS: [(&str, &str, &str); 41] = [
+const EVENTS: [(&str, &str, &str); 42] = [
     ("abort.json", "abort", include_str!("../../events/abort.json")),
     ("alarm-eventbridge.json", "alarm", include_str!("../../events/alarm-eventbridge.json")),
     (
@@ -54,6 +54,7 @@ const EVENTS: [(&str, &str, &str); 41] = [
     ("thaw.json", "thaw", include_str!("../../events/thaw.json")),
     ("tick-eventbridge-rule.json", "tick", include_str!("../../events/tick-eventbridge-rule.json")),
     ("tick-scheduler.json", "tick", include_str!("../../events/tick-scheduler.json")),
+    ("tick-shard.json", "tick", include_str!("../../events/tick-shard.json")),
     ("unguard.json", "unguard", include_str!("../../events/unguard.json")),
 ];
 
@@ -126,7 +127,7 @@ fn resuming_says_with_which_weights_if_it_is_asked() {
 #[test]
 fn a_tick_may_come_without_its_time_but_not_with_a_wrong_one() {
     let tick = read(&json!({ "kind": "tick" })).unwrap();
-    assert_eq!(tick, Invocation::Tick(Tick { scheduled_at: None }));
+    assert_eq!(tick, Invocation::Tick(Tick { scheduled_at: None, shard: Shard::ALL }));
     for wrong in [json!("<aws.scheduler.scheduled-time>"), json!(17), json!("2026-03-01 10:00")] {
         let error = read(&json!({ "kind": "tick", "scheduled_time": wrong })).unwrap_err();
         assert_eq!(error.error_type(), "UnreadableEvent");
@@ -134,6 +135,29 @@ fn a_tick_may_come_without_its_time_but_not_with_a_wrong_one() {
     }
     let error = read(&json!({ "source": "aws.events", "detail-type": "Scheduled Event" })).unwrap_err();
     assert_eq!(keys(&error), ["time"]);
+}
+
+#[test]
+fn a_tick_may_be_for_a_part_of_all_rollouts_and_for_none_that_there_is_not() {
+    let Invocation::Tick(tick) = read(&sample("tick-shard.json")).unwrap() else { panic!("no tick") };
+    assert_eq!(Some(tick.shard), Shard::new(2, 4));
+    for (wrong, told) in [
+        (json!({ "shard": 0, "of": 4 }), vec!["shard"]),
+        (json!({ "shard": 5, "of": 4 }), vec!["shard"]),
+        (json!({ "shard": 1.5, "of": 4 }), vec!["shard"]),
+        (json!({ "shard": "1", "of": "4" }), vec!["of", "shard"]),
+        (json!({ "shard": -1, "of": 0 }), vec!["of", "shard"]),
+        (json!({ "shard": 1, "of": 101 }), vec!["of"]),
+        (json!({ "shard": 1 }), vec!["of"]),
+        (json!({ "of": 4 }), vec!["shard"]),
+        (json!({ "shards": 1 }), vec!["shards"]),
+    ] {
+        let mut event = wrong.clone();
+        event["kind"] = json!("tick");
+        let error = read(&event).unwrap_err();
+        assert_eq!(error.error_type(), "UnreadableEvent", "{wrong}");
+        assert_eq!(keys(&error), told, "{wrong}: {error}");
+    }
 }
 
 #[test]

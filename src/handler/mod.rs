@@ -6,9 +6,11 @@ mod gates;
 mod hooks;
 mod http;
 pub mod life;
+mod neighbours;
 mod observe;
 pub mod page;
 mod perform;
+mod queue;
 pub mod telemetry;
 pub mod tick;
 
@@ -17,8 +19,10 @@ use serde_json::{Value, json};
 
 use crate::config::Clock;
 use crate::event::{EventError, Invocation, Tick};
-use crate::ports::{Failure, Platform};
+use crate::ports::{Failure, Platform, Time, Untimed};
 use crate::units::{Minute, Span};
+
+use tick::Turn;
 
 pub use http::Doors;
 
@@ -90,16 +94,31 @@ pub async fn handle<P: Platform>(
     handle_at(platform, options, &Doors::default(), event, now).await
 }
 
-/// Handles one invocation. `now` is the machine's time, read once; `doors` are made once in a process, for they
-/// remember who called how often.
+/// Handles one invocation, however long it takes: see [`handle_within`].
 ///
 /// # Errors
-/// If the event can't be read, a command is refused, or a tick can't read which rollouts are running. Not so for
-/// HTTP requests: those always get an answer.
+/// As those of [`handle_within`].
 pub async fn handle_at<P: Platform>(
     platform: &P,
     options: &Options,
     doors: &Doors,
+    event: &Value,
+    now: Timestamp,
+) -> Result<Value, HandlerError> {
+    handle_within(platform, options, doors, &Untimed, event, now).await
+}
+
+/// Handles one invocation. `now` is the machine's time, read once; `doors` are made once in a process, for they
+/// remember who called how often. `time` is how long it may take: a tick ends before that, with what it has done.
+///
+/// # Errors
+/// If the event can't be read, a command is refused, or a tick can't read which rollouts are running. Not so for
+/// HTTP requests: those always get an answer.
+pub async fn handle_within<P: Platform, T: Time>(
+    platform: &P,
+    options: &Options,
+    doors: &Doors,
+    time: &T,
     event: &Value,
     now: Timestamp,
 ) -> Result<Value, HandlerError> {
@@ -109,7 +128,7 @@ pub async fn handle_at<P: Platform>(
     };
     match invocation {
         Invocation::Http(request) => Ok(http::http(platform, doors, &request, now).await),
-        Invocation::Tick(tick) => on_tick(platform, options, &tick, now).await,
+        Invocation::Tick(tick) => on_tick(platform, options, time, &tick, now).await,
         Invocation::Command(command) => {
             let now = match (command.at, options.clock) {
                 (Some(at), Clock::Event) => at,
@@ -148,9 +167,10 @@ pub async fn handle_at<P: Platform>(
     }
 }
 
-async fn on_tick<P: Platform>(
+async fn on_tick<P: Platform, T: Time>(
     platform: &P,
     options: &Options,
+    time: &T,
     tick: &Tick,
     wall: Timestamp,
 ) -> Result<Value, HandlerError> {
@@ -165,32 +185,9 @@ async fn on_tick<P: Platform>(
             json!({ "minute": Minute::of(scheduled), "dropped": "the tick is stale", "rollouts": [] }),
         );
     }
-    let report = tick::tick(platform, Minute::of(scheduled), now, options.watermark).await?;
-    for rollout in &report.rollouts {
-        log_decision(report.minute, rollout);
-    }
+    let turn =
+        Turn { minute: Minute::of(scheduled), now, watermark: options.watermark, shard: tick.shard, time };
+    let report = tick::tick(platform, &turn).await?;
     tracing::info!(minute = %report.minute, rollouts = report.rollouts.len(), "tick completed");
     Ok(serde_json::to_value(&report).unwrap_or(Value::Null))
-}
-
-/// One line a decision.
-fn log_decision(minute: Minute, report: &tick::RolloutReport) {
-    let judgement = report.judgement.as_ref();
-    let troubles = report.troubles.join("; ");
-    tracing::info!(
-        minute = %minute,
-        rollout = report.rollout,
-        decision = report.decision,
-        phase = report.phase.name(),
-        share = report.share.percent(),
-        verdict = judgement.map(|j| j.verdict.name()),
-        reason = judgement.map(|j| j.reason.code()),
-        log_e_harm = judgement.map(|j| j.log_e_harm),
-        blind_minutes = judgement.map(|j| j.blind_minutes),
-        why = report.why,
-        "decision"
-    );
-    if !troubles.is_empty() {
-        tracing::error!(rollout = report.rollout, troubles, "not all could be done");
-    }
 }

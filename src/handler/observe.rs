@@ -1,4 +1,4 @@
-//! Gathers what a tick knows of its rollouts: one read of the metrics and one of the rules for all of them.
+//! Gathers what a tick knows of a group of rollouts: one read of the metrics and one of the rules for all of them.
 
 use jiff::Timestamp;
 
@@ -23,6 +23,17 @@ pub(super) struct Sight<S> {
     pub(super) window: Window,
     /// What of them could not be read whole.
     pub(super) unread: Option<String>,
+    /// Too much was asked at once: a little later it can be read.
+    pub(super) throttled: Throttled,
+}
+
+/// What was throttled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Throttled {
+    /// The read of the metrics.
+    pub(super) metrics: bool,
+    /// The read of the rules.
+    pub(super) rules: bool,
 }
 
 impl<S> Sight<S> {
@@ -66,19 +77,35 @@ pub(super) fn metric_request(record: &Record, now: Timestamp, watermark: Span) -
     MetricRequest { targets: record.plan.targets.clone(), from, until: until.max(from), series }
 }
 
-/// Reads metrics and rules, at the same time.
+/// Reads metrics and rules, at the same time. Without metrics if there is no room for them: that is as if they had
+/// been throttled.
 pub(super) async fn observe<P: Platform>(
     platform: &P,
     records: &[&Record],
     now: Timestamp,
     watermark: Span,
+    with_metrics: bool,
 ) -> Vec<Sight<P::Snapshot>> {
     let requests: Vec<_> = records.iter().map(|r| metric_request(r, now, watermark)).collect();
     let targets: Vec<_> = records.iter().map(|r| r.plan.targets.clone()).collect();
-    let (reads, splits) =
-        futures_util::future::join(platform.read_metrics(&requests), platform.read_splits(&targets)).await;
+    let reads = async {
+        match with_metrics {
+            true => platform.read_metrics(&requests).await,
+            false => requests.iter().map(|_| Err(no_room())).collect(),
+        }
+    };
+    let (reads, splits) = futures_util::future::join(reads, platform.read_splits(&targets)).await;
     let sights = records.iter().zip(reads).zip(splits);
     sights.map(|((record, read), split)| sight(record, read, split)).collect()
+}
+
+fn no_room() -> Failure {
+    Failure {
+        operation: "reading metrics",
+        kind: FailureKind::Throttled,
+        detail: "the account's quota did not suffice for this rollout".to_owned(),
+        source: None,
+    }
 }
 
 fn sight<S>(
@@ -86,6 +113,11 @@ fn sight<S>(
     read: Result<MetricRead, Failure>,
     split: Result<(Split, S), Failure>,
 ) -> Sight<S> {
+    let is_throttled = |failure: &Failure| failure.kind == FailureKind::Throttled;
+    let throttled = Throttled {
+        metrics: read.as_ref().err().is_some_and(is_throttled),
+        rules: split.as_ref().err().is_some_and(is_throttled),
+    };
     let (rows, complete) = match read {
         Ok(read) => (read.rows, read.complete),
         Err(failure) => (Vec::new(), Err(failure.to_string())),
@@ -94,7 +126,7 @@ fn sight<S>(
         row.share = record.share_at(row.minute);
         row
     });
-    Sight { split, window: with_share.collect(), unread: complete.err() }
+    Sight { split, throttled, window: with_share.collect(), unread: complete.err() }
 }
 
 /// What was found out before weights are written.

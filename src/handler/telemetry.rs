@@ -9,6 +9,8 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::tick::NOT_REACHED;
+
 /// The metric's namespace.
 pub const NAMESPACE: &str = "canary-gate";
 /// 1 for a tick that was carried out, 0 for one that was not.
@@ -95,13 +97,14 @@ fn unit(metric: &str) -> &'static str {
     }
 }
 
-/// Whether a tick did its work: it was not dropped, every record could be read, and the decision about every rollout was stored, by this tick
-/// or by another one that was faster. `None` for what is not a tick's answer.
+/// Whether a tick did its work: it was not dropped, every record could be read, the decision about every rollout was
+/// stored, by this tick or by another one that was faster, and no other shard's rollouts are left alone. `None` for
+/// what is not a tick's answer.
 fn is_completed(answer: &Value) -> Option<bool> {
     answer.get("minute")?;
     let rollouts = answer.get("rollouts")?.as_array()?;
-    let failed = |rollout: &Value| rollout["decision"] == "failed";
-    let all_there = answer.get("dropped").is_none() && answer.get("unreadable").is_none();
+    let failed = |rollout: &Value| ["failed", NOT_REACHED].iter().any(|word| rollout["decision"] == *word);
+    let all_there = ["dropped", "unreadable", "unwatched"].iter().all(|key| answer.get(key).is_none());
     Some(all_there && !rollouts.iter().any(failed))
 }
 
@@ -183,6 +186,10 @@ mod tests {
     #[test]
     fn a_tick_counts_for_nothing_if_it_was_dropped_or_a_decision_was_not_stored() {
         assert_eq!(metric(&tick(&["hold", "failed"])), Some(json!(0.0)));
+        assert_eq!(metric(&tick(&["hold", "not reached"])), Some(json!(0.0)));
+        let mut unwatched = tick(&["hold"]);
+        unwatched["unwatched"] = json!(["shop: not looked at for 7 minutes, which is for shard 2 of 2"]);
+        assert_eq!(metric(&unwatched), Some(json!(0.0)));
         let mut dropped = tick(&[]);
         dropped["dropped"] = json!("the tick is stale");
         assert_eq!(metric(&dropped), Some(json!(0.0)));

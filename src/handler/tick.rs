@@ -1,20 +1,28 @@
 //! One tick: observe, judge, decide and perform for every running rollout.
 
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, join_all, select};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::observe::{Sight, clear, observe};
+use super::neighbours::{Neighbours, is_untouched};
+use super::observe::{Sight, Throttled, clear, metric_request, observe};
 use super::perform::{NotStored, perform};
+use super::queue::{GROUP_ROLLOUTS, Pace, Size, in_order, last_seen};
 use super::{STALE_TICK, hooks};
 use crate::analysis::Conditions;
 use crate::analysis::recent::Recent;
 use crate::analysis::verdict::Judgement;
 use crate::analysis::window::Window;
-use crate::ports::{Deployment, Failure, FailureKind, Platform, Running};
+use crate::ports::{Deployment, Failure, FailureKind, Platform, Running, Time};
 use crate::rollout::decide::{Clearance, Input, arm_to_check, decide, give_way, owner_ended};
 use crate::rollout::effect::{Action, Decision};
-use crate::rollout::plan::Mode;
 use crate::rollout::record::{LogEntry, Phase, Record};
+use crate::rollout::shard::Shard;
 use crate::rollout::standing::{Answer, Standing};
 use crate::rollout::verify::{self, Aftermath};
 use crate::units::{Minute, Share, Span};
@@ -25,6 +33,26 @@ const LOGGED_MINUTES: usize = 3;
 
 /// The decision's word where another tick has decided.
 const SKIPPED: &str = "skipped";
+/// The decision's word where the tick's time was over before.
+pub(super) const NOT_REACHED: &str = "not reached";
+
+/// Groups of rollouts that are looked at at the same time: some are read while others are decided, or wait for a call
+/// that was throttled.
+const GROUPS_AT_ONCE: usize = 8;
+/// Before the end of the invocation, for its answer.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Before that no other group is begun: what a group takes, if nothing is tried again.
+const GROUP_TIME: Duration = Duration::from_secs(4);
+/// A rollout that was seen whole so many minutes ago is not blind yet if it can't be read now.
+const SEEN_LATELY: i64 = 3;
+/// So often what was throttled is read again in one tick.
+const TRIES: u32 = 4;
+/// Of so many rollouts the answer has all judgements; of more, those with which something changed. All are in the log.
+const TOLD_WHOLE: usize = 100;
+/// A rollout of another shard that was not looked at for longer is told.
+const UNWATCHED_AFTER: i64 = 5;
+/// So many of them.
+const UNWATCHED_TOLD: usize = 20;
 
 /// What a tick did about one rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,45 +123,66 @@ impl Signal {
 pub struct TickReport {
     /// The tick's minute.
     pub minute: Minute,
-    /// One report for each running rollout.
+    /// One report for each running rollout of the shard.
     pub rollouts: Vec<RolloutReport>,
     /// What the store says of records that can't be read: nobody watches these rollouts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+    /// Rollouts of other shards that nobody has looked at for a while, with their shards; the first ones of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwatched: Vec<String>,
 }
 
-/// Looks at every running rollout once. A second tick of the same minute finds its work done.
+/// What a tick goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a, T> {
+    /// Its minute.
+    pub minute: Minute,
+    /// The time that decisions go by.
+    pub now: Timestamp,
+    /// Minutes younger than this are not looked at.
+    pub watermark: Span,
+    /// Which rollouts it is for.
+    pub shard: Shard,
+    /// How long it may take.
+    pub time: &'a T,
+}
+
+/// Looks at every running rollout of its shard once. A second tick of the same minute finds its work done. Where time
+/// does not suffice for all, those are left out that can wait best; they are the first of the next tick.
 ///
 /// # Errors
 /// If the running rollouts can't be read. What fails for one rollout is in its report and stops no other.
-pub async fn tick<P: Platform>(
-    platform: &P,
-    minute: Minute,
-    now: Timestamp,
-    watermark: Span,
-) -> Result<TickReport, Failure> {
-    let Running { records: running, unreadable } = platform.running().await?;
-    let (due, done): (Vec<_>, Vec<_>) = running.iter().partition(|record| is_due(record, minute));
-    let mut rollouts: Vec<_> = done.iter().map(|record| skipped(record, minute)).collect();
+pub async fn tick<P: Platform, T: Time>(platform: &P, turn: &Turn<'_, T>) -> Result<TickReport, Failure> {
+    let Running { records, unreadable } = platform.running().await?;
+    let neighbours = Neighbours::of(&records);
+    let unwatched = unwatched(&records, turn);
+    // The records of others are not needed any more.
+    let ours: Vec<Record> = records.into_iter().filter(|record| turn.shard.has(record.id())).collect();
+    let (due, done): (Vec<_>, Vec<_>) = ours.iter().partition(|record| is_due(record, turn.minute));
+    let mut rollouts: Vec<_> = done.iter().map(|record| skipped(record, turn.minute)).collect();
+    rollouts.iter().for_each(|report| log_decision(turn.minute, report));
     if !due.is_empty() {
-        let sights = observe(platform, &due, now, watermark).await;
-        let all = due.iter().zip(sights).map(|(record, sight)| {
-            let (holder, sharer) = (holder(record, &running), sharer(record, &running));
-            async move {
-                match holder {
-                    _ if record.phase.is_terminal() => {
-                        after(platform, record, sight, [holder, sharer], minute, now).await
-                    }
-                    Some(holder) if is_untouched(record) => {
-                        yielded(platform, record, sight, holder, minute, now).await
-                    }
-                    _ => owned(platform, record, sight, minute, now).await,
-                }
-            }
-        });
-        rollouts.extend(futures_util::future::join_all(all).await);
+        let round = Round::new(platform, turn, &due, &neighbours);
+        round.walk().await;
+        rollouts.extend(round.reports());
     }
-    Ok(TickReport { minute, rollouts, unreadable })
+    Ok(TickReport { minute: turn.minute, rollouts, unreadable, unwatched })
+}
+
+/// Rollouts of other shards that were not looked at for so long that their function can't be at work.
+fn unwatched<T>(records: &[Record], turn: &Turn<'_, T>) -> Vec<String> {
+    let left_alone = |record: &&Record| {
+        let since = turn.minute.since(record.last_tick.unwrap_or(Minute::of(record.started.at)));
+        since > UNWATCHED_AFTER && !turn.shard.has(record.id())
+    };
+    let told = |record: &Record| {
+        let shard = Shard::with(record.id(), turn.shard.of());
+        let why = format!("not looked at for {UNWATCHED_AFTER} minutes; it is for {shard}");
+        tracing::error!(rollout = record.id(), why, "unwatched");
+        format!("{}: {why}", record.id())
+    };
+    records.iter().filter(left_alone).take(UNWATCHED_TOLD).map(told).collect()
 }
 
 /// This minute was not decided yet. A record that was last ticked in a minute that is far ahead was ticked by a
@@ -143,35 +192,218 @@ fn is_due(record: &Record, minute: Minute) -> bool {
     record.last_tick.is_none_or(|last| last < minute || last > minute.plus(ahead))
 }
 
-/// The rollout that has a record's listener rule, if that is another one. Of several that were started at once
-/// it is the one that has shifted already, or else the first. Whoever watches a deployment of another system is in the
-/// way of one that writes, and of nobody else who only watches: deployments follow on each other, the one that goes
-/// back on the one that failed.
-fn holder<'a>(record: &Record, running: &'a [Record]) -> Option<&'a str> {
-    let order = |record: &Record| (is_untouched(record), record.started.at, record.id().to_owned());
-    let rule = &record.plan.targets.listener_rule;
-    let both_watch = |other: &Record| record.owner.is_some() && other.plan.mode == Mode::Observe;
-    let on_rule = running.iter().filter(|other| {
-        other.plan.targets.listener_rule == *rule && (other.id() == record.id() || !both_watch(other))
-    });
-    let holder = on_rule.filter(|other| !other.phase.is_terminal()).min_by_key(|other| order(other))?;
-    (holder.id() != record.id()).then(|| holder.id())
+/// One tick's way through its rollouts, group by group and several groups at once.
+struct Round<'a, P, T> {
+    platform: &'a P,
+    turn: &'a Turn<'a, T>,
+    due: &'a [&'a Record],
+    neighbours: &'a Neighbours,
+    left: Mutex<Left<'a>>,
+    pace: Mutex<Pace>,
+    /// By the place in `due`.
+    reports: Mutex<Vec<Option<RolloutReport>>>,
 }
 
-/// A rollout that sends traffic to the canary's group of `record` by another rule.
-fn sharer<'a>(record: &Record, running: &'a [Record]) -> Option<&'a str> {
-    let group = &record.plan.targets.canary;
-    let sends = |other: &&Record| {
-        let targets = &other.plan.targets;
-        let to_canary = targets.canary == *group && other.share() > Share::ZERO;
-        other.id() != record.id() && !other.phase.is_terminal() && (to_canary || targets.stable == *group)
-    };
-    running.iter().find(sends).map(Record::id)
+/// A rollout that is to be looked at.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    /// In `due`.
+    place: usize,
+    record: &'a Record,
+    /// How often it was throttled.
+    tried: u32,
 }
 
-/// No weight was written for it.
-fn is_untouched(record: &Record) -> bool {
-    record.phase == Phase::Waiting && record.intent.is_none()
+/// The rollouts that are still to be looked at, in order.
+struct Left<'a> {
+    tasks: VecDeque<Task<'a>>,
+    begun: bool,
+    /// There is no time for other reads of the metrics.
+    unread: bool,
+}
+
+/// Rollouts that are looked at in one go.
+struct Group<'a> {
+    tasks: Vec<Task<'a>>,
+    /// How long to wait before that.
+    wait: Duration,
+    /// Without their metrics, since there is no room for them.
+    unread: bool,
+}
+
+impl<'a, P: Platform, T: Time> Round<'a, P, T> {
+    fn new(
+        platform: &'a P,
+        turn: &'a Turn<'a, T>,
+        due: &'a [&'a Record],
+        neighbours: &'a Neighbours,
+    ) -> Self {
+        let places: HashMap<&str, usize> = due.iter().enumerate().map(|(at, r)| (r.id(), at)).collect();
+        let tasks = in_order(due.to_vec()).into_iter();
+        let tasks = tasks.map(|record| Task { place: places[record.id()], record, tried: 0 });
+        Self {
+            platform,
+            turn,
+            due,
+            neighbours,
+            left: Mutex::new(Left { tasks: tasks.collect(), begun: false, unread: false }),
+            pace: Mutex::new(Pace::of_one_in(turn.shard.of())),
+            reports: Mutex::new(due.iter().map(|_| None).collect()),
+        }
+    }
+
+    /// Looks at all of them, or at as many as there is time for. What is under way when time is over is dropped, as if
+    /// the process had died, which the next tick knows how to mend. If nothing at all was done there is nothing to
+    /// answer: then the invocation is given up, as any that hangs.
+    async fn walk(&self) {
+        let workers = pin!(join_all((0..GROUPS_AT_ONCE).map(|_| self.work())));
+        let Some(allowed) = self.turn.time.allowed() else {
+            workers.await;
+            return;
+        };
+        let left = (allowed - closing(allowed)).saturating_sub(self.turn.time.spent());
+        let over = pin!(self.turn.time.wait(left));
+        if let Either::Right(((), workers)) = select(workers, over).await
+            && lock(&self.reports).iter().all(Option::is_none)
+        {
+            workers.await;
+        }
+    }
+
+    async fn work(&self) {
+        while let Some(group) = self.next() {
+            if !group.wait.is_zero() {
+                self.turn.time.wait(group.wait).await;
+            }
+            self.look_at(group).await;
+        }
+    }
+
+    /// The next group; `None` if all are under way, or if it is too late to begin with another one.
+    fn next(&self) -> Option<Group<'a>> {
+        let mut left = lock(&self.left);
+        let now = self.turn.time.spent();
+        let last_begin = self.turn.time.allowed().map(last_begin);
+        let is_late = |at: Duration| last_begin.is_some_and(|last| at > last);
+        if !left.unread {
+            let request = |record: &Record| metric_request(record, self.turn.now, self.turn.watermark);
+            let (mut size, mut many) = (Size::default(), 0);
+            for task in &left.tasks {
+                let with = size.with(&request(task.record));
+                if many > 0 && !with.fits() {
+                    break;
+                }
+                (size, many) = (with, many + 1);
+            }
+            if many == 0 {
+                return None;
+            }
+            let wait = lock(&self.pace).take(size, now);
+            // The most urgent ones get their chance, however little time there is.
+            if !left.begun || !is_late(now + wait) {
+                left.begun = true;
+                return Some(Group { tasks: in_place(left.tasks.drain(..many)), wait, unread: false });
+            }
+            left.unread = true;
+            // Those that were seen lately can wait for the next tick. The others are blind, and must know it.
+            left.tasks.retain(|task| !self.was_seen_lately(task.record));
+        }
+        let many = left.tasks.len().min(GROUP_ROLLOUTS);
+        if many == 0 || is_late(now) {
+            return None;
+        }
+        Some(Group { tasks: in_place(left.tasks.drain(..many)), wait: Duration::ZERO, unread: true })
+    }
+
+    async fn look_at(&self, Group { tasks, unread, .. }: Group<'a>) {
+        let seen: Vec<&Record> = tasks.iter().map(|task| task.record).collect();
+        let sights = observe(self.platform, &seen, self.turn.now, self.turn.watermark, !unread).await;
+        let metrics = sights.iter().any(|sight| sight.throttled.metrics);
+        let rules = sights.iter().any(|sight| sight.throttled.rules);
+        lock(&self.pace).learn(metrics, rules, self.turn.time.spent());
+        let mut to_do = Vec::with_capacity(tasks.len());
+        for (task, sight) in tasks.into_iter().zip(sights) {
+            let again = sight.throttled != Throttled::default() && !unread && self.may_wait(task);
+            if again && !lock(&self.left).unread {
+                lock(&self.left).tasks.push_front(Task { tried: task.tried + 1, ..task });
+            } else if !again {
+                to_do.push(self.decided(task.place, task.record, sight));
+            }
+        }
+        join_all(to_do).await;
+    }
+
+    /// What was throttled is read again in the same tick, if there is a clock to wait by, and unless it must be told
+    /// that it is blind: its plan says for how long it may be that.
+    fn may_wait(&self, task: Task<'_>) -> bool {
+        self.turn.time.allowed().is_some() && task.tried < TRIES && self.was_seen_lately(task.record)
+    }
+
+    fn was_seen_lately(&self, record: &Record) -> bool {
+        self.turn.minute.since(last_seen(record)) <= SEEN_LATELY
+    }
+
+    async fn decided(&self, place: usize, record: &Record, sight: Sight<P::Snapshot>) {
+        let (platform, minute, now) = (self.platform, self.turn.minute, self.turn.now);
+        let (holder, sharer) = (self.neighbours.holder(record), self.neighbours.sharer(record));
+        let mut report = match holder {
+            _ if record.phase.is_terminal() => {
+                after(platform, record, sight, [holder, sharer], minute, now).await
+            }
+            Some(holder) if is_untouched(record) => {
+                yielded(platform, record, sight, holder, minute, now).await
+            }
+            _ => owned(platform, record, sight, minute, now).await,
+        };
+        log_decision(minute, &report);
+        if self.due.len() > TOLD_WHOLE && is_quiet(&report.decision) {
+            report.judgement = None;
+        }
+        lock(&self.reports)[place] = Some(report);
+    }
+
+    /// What came of each of them.
+    fn reports(&self) -> Vec<RolloutReport> {
+        let reports = std::mem::take(&mut *lock(&self.reports));
+        let mut not_reached = 0_usize;
+        let all = self.due.iter().zip(reports).map(|(record, report)| {
+            report.unwrap_or_else(|| {
+                not_reached += 1;
+                RolloutReport {
+                    decision: NOT_REACHED.to_owned(),
+                    why: "the tick's time was over; the next tick looks at it first".to_owned(),
+                    ..skipped(record, self.turn.minute)
+                }
+            })
+        });
+        let all = all.collect();
+        if not_reached > 0 {
+            tracing::error!(not_reached, rollouts = self.due.len(), "the tick's time was over");
+        }
+        all
+    }
+}
+
+/// In the order of the store: within a group nobody waits for another one.
+fn in_place<'a>(tasks: impl Iterator<Item = Task<'a>>) -> Vec<Task<'a>> {
+    let mut tasks: Vec<_> = tasks.collect();
+    tasks.sort_by_key(|task| task.place);
+    tasks
+}
+
+/// What is left of an invocation for its answer.
+fn closing(allowed: Duration) -> Duration {
+    CLOSING.min(allowed / 10)
+}
+
+/// When the last group is begun.
+fn last_begin(allowed: Duration) -> Duration {
+    allowed - closing(allowed) - GROUP_TIME.min(allowed / 5)
+}
+
+/// Nobody panics while holding one.
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks first at the deployment that writes the weights, if it is another system's.
@@ -338,6 +570,11 @@ fn report(
     }
 }
 
+/// Nothing changed.
+fn is_quiet(decision: &str) -> bool {
+    [Action::Hold, Action::Verify].map(Action::name).contains(&decision)
+}
+
 /// Writes the decision and what it rests on to the decision log. That a log entry is lost is a trouble to
 /// report; it changes nothing else.
 async fn log<P: Platform>(
@@ -351,8 +588,7 @@ async fn log<P: Platform>(
     if report.decision == SKIPPED {
         return report;
     }
-    let quiet = [Action::Hold, Action::Verify].map(Action::name).contains(&report.decision.as_str());
-    let changed = !quiet || before.phase != report.phase;
+    let changed = !is_quiet(&report.decision) || before.phase != report.phase;
     let newest = if changed { window.len() } else { LOGGED_MINUTES };
     let skip = window.len().saturating_sub(newest);
     let entry = LogEntry {
@@ -371,4 +607,26 @@ async fn log<P: Platform>(
         report.troubles.push(format!("decision not logged: {failure}"));
     }
     report
+}
+
+/// One line a decision.
+fn log_decision(minute: Minute, report: &RolloutReport) {
+    let judgement = report.judgement.as_ref();
+    let troubles = report.troubles.join("; ");
+    tracing::info!(
+        minute = %minute,
+        rollout = report.rollout,
+        decision = report.decision,
+        phase = report.phase.name(),
+        share = report.share.percent(),
+        verdict = judgement.map(|j| j.verdict.name()),
+        reason = judgement.map(|j| j.reason.code()),
+        log_e_harm = judgement.map(|j| j.log_e_harm),
+        blind_minutes = judgement.map(|j| j.blind_minutes),
+        why = report.why,
+        "decision"
+    );
+    if !troubles.is_empty() {
+        tracing::error!(rollout = report.rollout, troubles, "not all could be done");
+    }
 }

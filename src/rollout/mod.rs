@@ -9,6 +9,7 @@ pub(crate) mod fixture;
 pub mod gate;
 pub mod plan;
 pub mod record;
+pub mod shard;
 pub mod standing;
 mod transition;
 pub mod verify;

@@ -17,7 +17,7 @@ use crate::rollout::plan::Targets;
 use crate::rollout::record::{Audit, LogEntry, Record};
 
 /// Bytes of one unit of writing.
-const WRITE_UNIT: usize = 1_024;
+pub(super) const WRITE_UNIT: usize = 1_024;
 /// Bytes of one unit of consistent reading.
 const READ_UNIT: usize = 4_096;
 /// Keys, names and small attributes of a record's item beside its body.
@@ -25,7 +25,7 @@ const RECORD_BESIDE: usize = 260;
 /// The same of an entry of the decision log.
 const LOG_BESIDE: usize = 130;
 /// Other items are of one unit.
-const SMALL: usize = 500;
+pub(super) const SMALL: usize = 500;
 
 /// What was asked of the cloud.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -94,11 +94,11 @@ fn units(bytes: usize, unit: usize) -> f64 {
     bytes.max(1).div_ceil(unit) as f64
 }
 
-fn json_bytes(body: &impl Serialize) -> usize {
+pub(super) fn json_bytes(body: &impl Serialize) -> usize {
     serde_json::to_vec(body).map_or(0, |json| json.len())
 }
 
-fn record_bytes(record: &Record) -> usize {
+pub(super) fn record_bytes(record: &Record) -> usize {
     json_bytes(record) + RECORD_BESIDE
 }
 

@@ -11,11 +11,14 @@ mod cloudwatch;
 mod deployments;
 pub mod explore;
 mod faults;
+pub mod fleet;
 pub mod meter;
+pub mod network;
 pub mod random;
 pub mod run;
 pub mod scenario;
 pub mod synthetic;
+pub mod time;
 pub mod traffic;
 pub mod trials;
 

@@ -28,6 +28,7 @@ mod plans;
 mod recordings;
 mod replay;
 mod rules;
+mod scale;
 mod simulate;
 mod store;
 mod telemetry;
