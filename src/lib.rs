@@ -22,6 +22,7 @@
 //! | [`handler`] | the shell: observe, tick, perform, commands, pages |
 //! | `github` | what waits at GitHub is told (feature `github`) |
 //! | `aws` | the adapters; the only place that names the SDK (feature `aws`) |
+//! | `clock` | real time within one invocation (features `aws` and `cli`) |
 //! | `local` | what stands in for AWS on one machine: a file of records, pages to a command (feature `cli`) |
 //! | [`sim`] | a cloud in memory with traffic, faults and a clock |
 //! | `cli` | the command line (feature `cli`) |
@@ -35,6 +36,8 @@ pub mod analysis;
 pub mod aws;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(any(feature = "aws", feature = "cli"))]
+pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod event;

@@ -1,13 +1,12 @@
 //! The Lambda function: wiring only.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use canary_gate::aws::{AwsPlatform, AwsSettings, logging, sdk_config};
+use canary_gate::clock::Clock;
 use canary_gate::config::Settings;
 use canary_gate::github::Github;
 use canary_gate::handler::{Doors, HandlerError, Options, handle_within, life, telemetry, too_slow};
-use canary_gate::ports::Time;
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -41,26 +40,6 @@ impl Reported {
     }
 }
 
-/// The invocation's time, for a tick that is to end before it is over.
-struct Clock {
-    begun: Instant,
-    allowed: Duration,
-}
-
-impl Time for Clock {
-    fn spent(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
-    fn allowed(&self) -> Option<Duration> {
-        Some(self.allowed)
-    }
-
-    async fn wait(&self, how_long: Duration) {
-        tokio::time::sleep(how_long).await;
-    }
-}
-
 /// Handles one event, for as long as an invocation may live, and publishes whether a tick was carried out.
 async fn answer(
     platform: &AwsPlatform,
@@ -71,7 +50,7 @@ async fn answer(
 ) -> Result<Value, Reported> {
     let now = Timestamp::now();
     let allowed = life::allowed(context.deadline, now);
-    let time = Clock { begun: Instant::now(), allowed };
+    let time = Clock::start(allowed);
     let handled = handle_within(platform, options, doors, &time, event, now);
     let answer = match tokio::time::timeout(allowed, handled).await {
         Ok(answered) => answered?,

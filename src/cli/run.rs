@@ -13,16 +13,17 @@ use super::args::Installation;
 use super::output::Output;
 use super::remote::{Where, remote};
 use super::{Failure, World};
-use crate::config::{Clock, Settings};
-use crate::handler::{Options, handle, life, telemetry};
+use crate::clock::Clock;
+use crate::config::{self, Settings};
+use crate::handler::{Doors, Options, handle_within, life, telemetry};
 use crate::local::Pages;
 use crate::ports::Platform;
 use crate::units::Minute;
 
 pub(super) const HELP: &str = "\
 Ticks at each full minute until SIGTERM or SIGINT; the tick under way is finished then, within 50
-seconds. A tick that takes longer than its minute lets the next one fall out. More than one
-process may watch the same installation.
+seconds. A tick ends before the next one is due, and what it had no time for the next one looks at
+first. More than one process may watch the same installation.
 
 Logs JSON lines to standard output, as the function does. Further settings come from the
 environment: CANARY_GATE_WATERMARK, CANARY_GATE_KEEP_LOG, CANARY_GATE_LOG, CANARY_GATE_GITHUB_...
@@ -51,6 +52,8 @@ const STDERR: &str = "stderr";
 /// The clock is looked at so often while nothing is to be done: it may be set, and the machine may sleep.
 const GLANCE: Duration = Duration::from_secs(5);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+/// A minute that is this old is left to the next: its tick would have no time.
+const LATEST: SignedDuration = SignedDuration::from_secs(45);
 
 #[derive(Debug, Group)]
 pub(super) struct RunArgs {
@@ -116,7 +119,7 @@ fn read(args: &RunArgs, vars: impl IntoIterator<Item = (String, String)>) -> Res
     let said = said.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let settings = Settings::of_process(vars.into_iter().chain(said), &OWN_VARIABLES);
     let settings = settings.map_err(|problems| Failure::Usage(problems.to_string()))?;
-    if args.scheduled.is_some() && settings.clock != Clock::Event {
+    if args.scheduled.is_some() && settings.clock != config::Clock::Event {
         let why = "--at is for rehearsals: it needs CANARY_GATE_CLOCK=event";
         return Err(Failure::Usage(why.to_owned()));
     }
@@ -128,7 +131,7 @@ fn read(args: &RunArgs, vars: impl IntoIterator<Item = (String, String)>) -> Res
 pub async fn keep_watch<P: Platform>(platform: &P, run: &Run, stop: impl Future<Output = ()>) -> u8 {
     if run.once {
         let now = Timestamp::now();
-        let done = tick(platform, run, run.scheduled.unwrap_or(now)).await;
+        let done = tick(platform, run, run.scheduled.unwrap_or(now), None).await;
         return if done { 0 } else { 69 };
     }
     let mut stop = pin!(stop);
@@ -141,17 +144,20 @@ pub async fn keep_watch<P: Platform>(platform: &P, run: &Run, stop: impl Future<
             }
             Either::Right((scheduled, _)) => scheduled,
         };
-        tick(platform, run, scheduled).await;
+        let next = minute_after(Timestamp::now());
+        tick(platform, run, scheduled, Some(next)).await;
     }
 }
 
-/// One tick, for as long as an invocation may live: whether it was carried out.
-async fn tick<P: Platform>(platform: &P, run: &Run, scheduled: Timestamp) -> bool {
+/// One tick, for as long as an invocation may live, and until the next one is due: whether it was carried out. What
+/// there is no time for is left to the next.
+async fn tick<P: Platform>(platform: &P, run: &Run, scheduled: Timestamp, next: Option<Timestamp>) -> bool {
     let event = tick_event(scheduled);
     let now = Timestamp::now();
-    let allowed = life::allowed(0, now);
+    let allowed = time_of_tick(now, next);
     let options = Options { watermark: run.settings.watermark, clock: run.settings.clock };
-    let handled = Box::pin(handle(platform, &options, &event, now));
+    let (time, doors) = (Clock::start(allowed), Doors::default());
+    let handled = Box::pin(handle_within(platform, &options, &doors, &time, &event, now));
     match tokio::time::timeout(allowed, handled).await {
         Ok(Ok(answer)) => {
             for line in telemetry::lines(&answer, &run.name, now) {
@@ -168,6 +174,12 @@ async fn tick<P: Platform>(platform: &P, run: &Run, scheduled: Timestamp) -> boo
             false
         }
     }
+}
+
+/// How long a tick may take.
+fn time_of_tick(now: Timestamp, next: Option<Timestamp>) -> Duration {
+    let deadline_ms = next.and_then(|next| u64::try_from(next.as_millisecond()).ok());
+    life::allowed(deadline_ms.unwrap_or_default(), now)
 }
 
 fn tick_event(scheduled: Timestamp) -> Value {
@@ -198,7 +210,7 @@ enum Wait {
 
 fn wait_for(due: Timestamp, now: Timestamp) -> Wait {
     let left = due.duration_since(now);
-    if left.abs() > MINUTE {
+    if left > MINUTE || left < -LATEST {
         return Wait::Jumped(minute_after(now));
     }
     match Duration::try_from(left) {
@@ -273,6 +285,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_ends_before_the_next_one_is_due() {
+        let time = |text: &str| format!("2026-03-01T{text}Z").parse::<Timestamp>().unwrap();
+        let allowed = |now: &str| time_of_tick(time(now), Some(minute_after(time(now)))).as_millis();
+        assert_eq!(allowed("10:01:00"), 50_000, "as an invocation of the function");
+        assert_eq!(allowed("10:01:09"), 50_000);
+        assert_eq!(allowed("10:01:30.5"), 28_500);
+        assert_eq!(allowed("10:01:45"), 14_000, "the least: later ones are left out");
+        assert_eq!(time_of_tick(time("10:01:58"), None).as_millis(), 50_000, "no other follows");
+    }
+
+    #[test]
     fn ticks_are_at_full_minutes_and_a_clock_that_jumps_makes_none_up() {
         let time = |text: &str| format!("2026-03-01T{text}Z").parse::<Timestamp>().unwrap();
         let due = minute_after(time("10:00:07.5"));
@@ -282,7 +305,8 @@ mod tests {
             ("10:00:07.5", Wait::For(Duration::from_millis(52_500))),
             ("10:00:59.999", Wait::For(Duration::from_millis(1))),
             ("10:01:00", Wait::Now),
-            ("10:01:40", Wait::Now),
+            ("10:01:45", Wait::Now),
+            ("10:01:45.001", Wait::Jumped(time("10:02:00"))),
             ("10:31:10", Wait::Jumped(time("10:32:00"))),
             ("09:31:10", Wait::Jumped(time("09:32:00"))),
         ] {

@@ -190,6 +190,20 @@ fn a_process_that_is_killed_in_a_tick_leaves_its_work_to_the_next() {
 }
 
 #[test]
+fn a_tick_has_time_to_read_again_what_was_throttled_as_the_functions_has() {
+    let (world, place) = (World::new(), Place::new("throttled"));
+    start(&world, &place);
+    ticks(&world, &place, 0);
+    world.publish_all(0, 5.0, &Generated::HEALTHY);
+    // As often as the SDK tries: the read fails, and a tick that knows no time would take the minute for blind.
+    world.faults(&json!([{ "op": "GetMetricData", "code": "Throttling", "n": 3 }]));
+    let (output, calls) = world.calls_of(|| tick(&world, &place, 1));
+    let log = text(&output.stdout);
+    assert_eq!((output.status.code(), count(&calls, "cloudwatch GetMetricData")), (Some(0), 4), "{log}");
+    assert!(log.contains("tick completed") && !log.contains("not read"), "{log}");
+}
+
+#[test]
 fn two_processes_at_once_shift_once_and_page_once() {
     let (world, place) = (World::new(), Place::new("two"));
     start(&world, &place);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules that it may name. The same table stands in CONTRIBUTING.md.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("units", &[]),
     ("stats", &[]),
     ("analysis", &["units", "stats"]),
@@ -18,7 +18,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("handler", &["units", "analysis", "rollout", "config", "event", "ports"]),
     ("github", &["rollout", "config", "ports"]),
     ("aws", &["units", "analysis", "rollout", "ports", "doctor", "github"]),
-    ("local", &["units", "rollout", "ports"]),
+    ("clock", &["ports"]),
+    ("local", &["units", "analysis", "rollout", "ports"]),
     ("sim", &["units", "analysis", "rollout", "recording", "config", "event", "ports", "handler"]),
     (
         "cli",
@@ -33,6 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
             "ports",
             "doctor",
             "handler",
+            "clock",
             "local",
             "sim",
         ],
