@@ -10,7 +10,7 @@ use crate::analysis::check::{Check, CheckRule, ClassesSource, Metric, RatioSourc
 use crate::analysis::edge::Edge;
 use crate::analysis::edges;
 use crate::analysis::threshold::Threshold;
-use crate::analysis::window::Row;
+use crate::analysis::window::{Arm, Row};
 use crate::rollout::effect::Write;
 use crate::rollout::gate::{Guard, Owner, Told, Waiting};
 use crate::rollout::plan::Targets;
@@ -236,8 +236,12 @@ pub trait TrafficRouter {
         write: Write,
     ) -> impl Future<Output = Result<Split, Failure>> + Send;
 
-    /// Targets of a group that can take traffic.
-    fn healthy_targets(&self, group: &str) -> impl Future<Output = Result<u32, Failure>> + Send;
+    /// Targets of an arm's group that can take traffic.
+    fn healthy_targets(
+        &self,
+        targets: &Targets,
+        arm: Arm,
+    ) -> impl Future<Output = Result<u32, Failure>> + Send;
 }
 
 /// The rollouts that ticks have work with.

@@ -53,6 +53,9 @@ SPINNAKER = "src/handler/http/spinnaker.rs"
 GITHUB = "src/handler/http/github.rs"
 GITHUB_SETTINGS = "src/config/github.rs"
 HTTP_AUTH = "src/handler/http/auth.rs"
+PLAN = "src/config/plan.rs"
+STS = "src/aws/sts.rs"
+RUN = "src/cli/run.rs"
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ PASSES = "A deployment goes on only on a proof, before its traffic, when it goes
 WAITERS = "Whoever waits is told at the deadline at the latest, and is not forgotten"
 STOPS = "A deployment that raises a harmful canary's share is stopped"
 MAY_ACT = "Only callers that may act change something"
+ROLES = "A rollout of another account is looked after by its own role alone, which is of that account"
 FORGED = "What is not GitHub's is not answered, and no token goes elsewhere"
 
 MUTATIONS = [
@@ -612,8 +616,8 @@ MUTATIONS = [
         CANARY,
         "stable's targets are counted for the canary's",
         OBSERVE,
-        "Arm::Canary => &targets.canary,",
-        "Arm::Canary => &targets.stable,",
+        "router.healthy_targets(&record.plan.targets, arm)",
+        "router.healthy_targets(&record.plan.targets, Arm::Stable)",
         rules("nobodys_word_sends_traffic_to_a_canary_without_healthy_targets"),
     ),
     # Another hand.
@@ -1970,6 +1974,47 @@ MUTATIONS = [
         ".filter(|agreed| agreed.has_signed(request) || true)",
         suite("github::whoever_is_not_github_is_nobody"),
     ),
+    # Several accounts.
+    Mutation(
+        ROLES,
+        "a plan may name a role of any account",
+        PLAN,
+        "role.place[0] == *partition && role.place[2] == *account",
+        "role.place[0] == *partition && role.place[2].len() == account.len()",
+        lib("config::tests::a_role_is_of_the_account_that_the_targets_are_in"),
+    ),
+    Mutation(
+        ROLES,
+        "a deployment of another system may have a role, which nobody assumes",
+        PLAN,
+        'if let Some(role) = role {\n        let rule = "can\'t be given',
+        'if let Some(role) = role.filter(Value::is_number) {\n        let rule = "can\'t be given',
+        lib("config::tests::a_deployment_of_another_system_has_no_role_and_all_problems_are_told_at_once"),
+    ),
+    Mutation(
+        ROLES,
+        "all rollouts of a tick are read with the rights of one of them",
+        STS,
+        "of_roles.entry(targets.role_arn.as_deref())",
+        "of_roles.entry(targets.role_arn.as_deref().filter(|role| role.len() > 1))",
+        "aws aws::sts::tests::roles_are_asked_for_apart_and_answers_come_back_in_order",
+    ),
+    Mutation(
+        ROLES,
+        "credentials are used until they expire",
+        STS,
+        "*until > now + RENEWED_BEFORE =>",
+        "*until > now =>",
+        "aws aws::sts::tests::credentials_are_renewed_in_time_and_kept_while_that_fails",
+    ),
+    Mutation(
+        IN_TIME,
+        "a tick of `run` may take longer than its minute has left",
+        RUN,
+        "life::allowed(deadline_ms.unwrap_or_default(), now)",
+        "life::allowed(deadline_ms.unwrap_or_default().min(0), now)",
+        lib("cli::run::tests::a_tick_ends_before_the_next_one_is_due"),
+    ),
 ]
 
 
@@ -1993,7 +2038,9 @@ def test_file(kind, path):
         return TREE / "tests" / kind / (path.split("::")[0] + ".rs")
     parts = path.split("::")
     stem = TREE / "src" / "/".join(parts[:-2])
-    return stem.with_suffix(".rs") if stem.with_suffix(".rs").exists() else stem / "mod.rs"
+    # Beside the module, in a file of their own or at its end.
+    places = [stem.with_suffix(".rs"), stem / "tests.rs", stem / "mod.rs"]
+    return next((place for place in places if place.exists()), places[-1])
 
 
 def problems():

@@ -229,7 +229,12 @@ mod tests {
     };
 
     fn targets() -> Targets {
-        Targets { listener_rule: "rule".to_owned(), stable: "stable".to_owned(), canary: "canary".to_owned() }
+        Targets {
+            listener_rule: "rule".to_owned(),
+            stable: "stable".to_owned(),
+            canary: "canary".to_owned(),
+            role_arn: None,
+        }
     }
 
     fn forward_to(groups: &[(&str, i32)], sticky: Option<(bool, i32)>) -> Action {

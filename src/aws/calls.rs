@@ -1,5 +1,6 @@
 //! How queries are spread over GetMetricData calls: pure.
 
+use std::borrow::Borrow;
 use std::ops::Range;
 
 use aws_sdk_cloudwatch::types::MetricDataQuery;
@@ -54,9 +55,9 @@ impl Call {
     }
 
     /// The queries as they are sent.
-    pub(super) fn queries(&self, requests: &[MetricRequest]) -> Vec<MetricDataQuery> {
+    pub(super) fn queries(&self, requests: &[impl Borrow<MetricRequest>]) -> Vec<MetricDataQuery> {
         let of_piece = |piece: &Piece| {
-            let all = queries(piece.request, &requests[piece.request]);
+            let all = queries(piece.request, requests[piece.request].borrow());
             all[piece.queries.clone()].iter().map(Query::sent).collect::<Vec<_>>()
         };
         self.pieces.iter().flat_map(of_piece).collect()
@@ -75,9 +76,9 @@ pub(super) fn later(minute: Minute, by: usize) -> Minute {
 
 /// Spreads the requests over as few calls as the limits allow. Neighbours in time go together, since a
 /// call reads the whole range from its earliest to its latest minute for each of its queries.
-pub(super) fn calls(requests: &[MetricRequest]) -> Vec<Call> {
+pub(super) fn calls<R: Borrow<MetricRequest>>(requests: &[R]) -> Vec<Call> {
     let mut pieces: Vec<Piece> =
-        requests.iter().enumerate().flat_map(|(index, request)| pieces(index, request)).collect();
+        requests.iter().enumerate().flat_map(|(index, request)| pieces(index, request.borrow())).collect();
     pieces.sort_by_key(|piece| piece.from);
     let mut calls: Vec<Call> = Vec::new();
     for piece in pieces {
@@ -144,7 +145,7 @@ mod tests {
         // Far apart in time, the common range would be too long.
         assert_eq!(calls(&[request(0, 60), request(20_000, 20_060)]).len(), 2);
         assert!(calls(&[request(5, 5)]).is_empty());
-        assert!(calls(&[]).is_empty());
+        assert!(calls::<MetricRequest>(&[]).is_empty());
     }
 
     #[test]

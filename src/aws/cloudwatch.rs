@@ -1,4 +1,4 @@
-//! Metrics from CloudWatch: GetMetricData for all rollouts of a tick at once.
+//! Metrics from CloudWatch: GetMetricData for all rollouts of a role at once.
 //!
 //! A 200 answer may hold half of the data. What was not read whole is said in [`MetricRead::complete`], so
 //! that nobody takes a missing minute for a quiet one.
@@ -8,9 +8,11 @@ use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::ScanBy;
 use futures_util::future::join_all;
 
+use super::AwsPlatform;
 use super::answers::{Answer, instant, read};
 use super::calls::{Call, calls};
 use super::failure::{again, failure};
+use super::sts::{by_role, in_order};
 use crate::ports::{Failure, MetricRead, MetricRequest, MetricSource};
 
 /// Pages of one call. A full answer has a handful; more means that the paging goes round in circles.
@@ -20,16 +22,37 @@ const MAX_PAGES: usize = 100;
 #[derive(Debug, Clone)]
 pub(super) struct CloudWatch(Client);
 
-impl MetricSource for CloudWatch {
+impl MetricSource for AwsPlatform {
     async fn read_metrics(&self, requests: &[MetricRequest]) -> Vec<Result<MetricRead, Failure>> {
-        let calls = calls(requests);
-        let answers = join_all(calls.iter().map(|call| self.get_metric_data(call, requests))).await;
-        let read = |(index, request)| assemble(index, request, &calls, &answers);
-        requests.iter().enumerate().map(read).collect()
+        let of_roles = by_role(requests.iter().map(|request| &request.targets));
+        let asked = of_roles.iter().map(|of_role| self.metrics(of_role.role, of_role.of(requests)));
+        let answers = join_all(asked).await;
+        in_order(&of_roles, answers)
+    }
+}
+
+impl AwsPlatform {
+    async fn metrics(
+        &self,
+        role: Option<&str>,
+        requests: Vec<&MetricRequest>,
+    ) -> Vec<Result<MetricRead, Failure>> {
+        match self.clients(role).await {
+            Ok(clients) => clients.cloudwatch.read_metrics(&requests).await,
+            Err(failure) => requests.iter().map(|_| Err(again(&failure))).collect(),
+        }
     }
 }
 
 impl CloudWatch {
+    /// One answer for each request, in order.
+    pub(super) async fn read_metrics(&self, requests: &[&MetricRequest]) -> Vec<Result<MetricRead, Failure>> {
+        let calls = calls(requests);
+        let answers = join_all(calls.iter().map(|call| self.get_metric_data(call, requests))).await;
+        let read = |(index, request): (usize, &&MetricRequest)| assemble(index, request, &calls, &answers);
+        requests.iter().enumerate().map(read).collect()
+    }
+
     /// Nothing is sent.
     pub(super) fn new(config: &SdkConfig) -> Self {
         Self(Client::new(config))
@@ -40,7 +63,7 @@ impl CloudWatch {
         &self.0
     }
 
-    async fn get_metric_data(&self, call: &Call, requests: &[MetricRequest]) -> Result<Answer, Failure> {
+    async fn get_metric_data(&self, call: &Call, requests: &[&MetricRequest]) -> Result<Answer, Failure> {
         let queries = call.queries(requests);
         let (mut answer, mut token) = (Answer::default(), None);
         for _ in 0..MAX_PAGES {
@@ -92,7 +115,12 @@ mod tests {
 
     #[test]
     fn a_failed_call_fails_its_own_requests_only() {
-        let targets = Targets { listener_rule: String::new(), stable: String::new(), canary: String::new() };
+        let targets = Targets {
+            listener_rule: String::new(),
+            stable: String::new(),
+            canary: String::new(),
+            role_arn: None,
+        };
         let from: crate::units::Minute = "2026-03-01T10:00:00Z".parse().unwrap();
         let request = |start: i64, minutes: i64| MetricRequest {
             targets: targets.clone(),

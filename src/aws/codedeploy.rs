@@ -69,7 +69,7 @@ impl AwsPlatform {
         let listeners: Vec<String> = routes.flat_map(|route| route.listener_arns()).cloned().collect();
         let [stable, canary] = self.groups_by_name([&stable, &canary]).await?;
         let listener_rule = self.rule_of(&listeners, [&stable, &canary]).await?;
-        Ok(Targets { listener_rule, stable, canary })
+        Ok(Targets { listener_rule, stable, canary, role_arn: None })
     }
 
     /// Answers a lifecycle hook. What was answered before stays answered.

@@ -137,7 +137,7 @@ fn targets(old: Option<&ServiceRevision>, new: Option<&ServiceRevision>) -> Opti
         Some((balancer.target_group_arn()?.to_owned(), balancer.production_listener_rule()?.to_owned()))
     };
     let ((stable, _), (canary, listener_rule)) = (balancer(old?)?, balancer(new?)?);
-    (stable != canary).then_some(Targets { listener_rule, stable, canary })
+    (stable != canary).then_some(Targets { listener_rule, stable, canary, role_arn: None })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
+use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, Rule, TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum,
 };
@@ -11,6 +13,8 @@ use futures_util::future::join_all;
 use super::AwsPlatform;
 use super::actions::{Way, most_of_others, names_neither, rewritten, split_of, weights_for};
 use super::failure::{again, failure, plain};
+use super::sts::{by_role, in_order};
+use crate::analysis::window::Arm;
 use crate::ports::{Failure, FailureKind, Split, TrafficRouter};
 use crate::rollout::effect::{Release, Write};
 use crate::rollout::plan::Targets;
@@ -39,13 +43,66 @@ impl TrafficRouter for AwsPlatform {
     type Snapshot = RuleSnapshot;
 
     async fn read_splits(&self, targets: &[Targets]) -> Vec<Result<(Split, RuleSnapshot), Failure>> {
+        let of_roles = by_role(targets.iter());
+        let asked = of_roles.iter().map(|of_role| self.splits(of_role.role, of_role.of(targets)));
+        let answers = join_all(asked).await;
+        in_order(&of_roles, answers)
+    }
+
+    async fn write_split(
+        &self,
+        targets: &Targets,
+        snapshot: &RuleSnapshot,
+        write: Write,
+    ) -> Result<Split, Failure> {
+        let clients = self.clients(targets.role_arn.as_deref()).await?;
+        clients.balancers.write_split(targets, snapshot, write).await
+    }
+
+    async fn healthy_targets(&self, targets: &Targets, arm: Arm) -> Result<u32, Failure> {
+        let clients = self.clients(targets.role_arn.as_deref()).await?;
+        clients.balancers.healthy_targets(targets.of_arm(arm)).await
+    }
+}
+
+impl AwsPlatform {
+    async fn splits(
+        &self,
+        role: Option<&str>,
+        pairs: Vec<&Targets>,
+    ) -> Vec<Result<(Split, RuleSnapshot), Failure>> {
+        match self.clients(role).await {
+            Ok(clients) => clients.balancers.read_splits(&pairs).await,
+            Err(failure) => pairs.iter().map(|_| Err(again(&failure))).collect(),
+        }
+    }
+}
+
+/// The load balancers of one account, by the rights of one role.
+#[derive(Debug, Clone)]
+pub(super) struct Balancers {
+    elb: Client,
+}
+
+impl Balancers {
+    /// Nothing is sent.
+    pub(super) fn new(config: &SdkConfig) -> Self {
+        Self::of(Client::new(config))
+    }
+
+    /// With a client of one's own.
+    pub(super) fn of(elb: Client) -> Self {
+        Self { elb }
+    }
+
+    async fn read_splits(&self, targets: &[&Targets]) -> Vec<Result<(Split, RuleSnapshot), Failure>> {
         let of_rules = targets.iter().filter(|pair| pair.function().is_none());
         let mut arns: Vec<String> = of_rules.map(|pair| pair.listener_rule.clone()).collect();
         arns.sort();
         arns.dedup();
         let batches = join_all(arns.chunks(RULES_PER_CALL).map(|batch| self.rules(batch))).await;
         let rules: HashMap<String, Result<Rule, Failure>> = batches.into_iter().flatten().collect();
-        let read = |pair: &Targets| match rules.get(&pair.listener_rule) {
+        let read = |pair: &&Targets| match rules.get(&pair.listener_rule) {
             Some(Ok(rule)) => snapshot(rule, pair),
             Some(Err(failure)) => Err(again(failure)),
             None if pair.function().is_some() => {
@@ -99,9 +156,7 @@ impl TrafficRouter for AwsPlatform {
         let healthy = health.target_health_descriptions().iter().filter(|target| takes_traffic(target));
         Ok(u32::try_from(healthy.count()).unwrap_or(u32::MAX))
     }
-}
 
-impl AwsPlatform {
     /// Reads rules in one call. If that is refused for one of them, each is read alone, so that a deleted
     /// rule, or one of another account, doesn't blind the others.
     async fn rules(&self, arns: &[String]) -> Vec<(String, Result<Rule, Failure>)> {
@@ -304,6 +359,7 @@ mod tests {
             listener_rule: rule_arn.to_owned(),
             stable: "stable".to_owned(),
             canary: "canary".to_owned(),
+            role_arn: None,
         };
         let action = || Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("stable").build();
         let rule = Rule::builder().rule_arn(rule_arn).is_default(true).actions(action()).build();

@@ -15,6 +15,7 @@ use super::answers::{instant, minute};
 use super::failure::{failure, plain};
 use super::{AwsPlatform, AwsSettings};
 use crate::analysis::check::Check;
+use crate::analysis::window::Arm;
 use crate::doctor::{Examined, LOOKED_AT, Subscribers, TICKS_LOOKED_AT};
 use crate::ports::{
     Failure, FailureKind, MetricRead, MetricRequest, MetricSource as _, RecordStore, Series, Split,
@@ -59,14 +60,30 @@ pub async fn examine(
 ) -> Examined {
     let clock = Clock::default();
     let ahead = Arc::clone(&clock.ahead);
-    let watched = aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(clock).build();
-    let mut platform = AwsPlatform::new(config, settings);
-    platform.elb = aws_sdk_elasticloadbalancingv2::Client::from_conf(watched);
+    let platform = AwsPlatform::new(config, settings.clone());
+    let (role, of_role) = match &plan.targets.role_arn {
+        Some(role_arn) => match platform.roles.assume(role_arn).await {
+            Ok(clients) => (Some(Ok(())), clients.config),
+            Err(failure) => (Some(Err(failure)), None),
+        },
+        None => (None, None),
+    };
+    // By the role, if there is one, and with a clock. What is known of the role is known there, too.
+    let seen_by = of_role.as_ref().unwrap_or(config);
+    let watched = aws_sdk_elasticloadbalancingv2::config::Builder::from(seen_by).interceptor(clock).build();
+    let mut there = AwsPlatform::new(seen_by, settings);
+    there.elb = aws_sdk_elasticloadbalancingv2::Client::from_conf(watched);
+    there.roles = platform.roles.clone();
+    let mut plan = plan.clone();
+    if of_role.is_some() {
+        plan.targets.role_arn = None;
+    }
+    let plan = &plan;
     let (split, stable_targets, canary_targets, metrics, running, freeze, topic, ticks) = tokio::join!(
-        split(&platform, plan),
-        platform.healthy_targets(&plan.targets.stable),
-        platform.healthy_targets(&plan.targets.canary),
-        metrics(&platform, plan, look.at),
+        split(&there, plan),
+        there.healthy_targets(&plan.targets, Arm::Stable),
+        there.healthy_targets(&plan.targets, Arm::Canary),
+        metrics(&there, plan, look.at),
         records.running(),
         records.freeze(),
         subscribers(&platform),
@@ -77,6 +94,7 @@ pub async fn examine(
         at: look.at,
         watermark: look.watermark,
         clock_ahead,
+        role,
         split,
         stable_targets,
         canary_targets,

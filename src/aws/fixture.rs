@@ -23,6 +23,7 @@ pub(super) fn asked(from: i64, until: i64, series: impl Into<Vec<Series>>) -> Me
         listener_rule: arn("listener-rule/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2/9683b2d02a6cabee"),
         stable: arn("targetgroup/web-stable/73e2d6bc24d8a067"),
         canary: arn("targetgroup/web-canary/83e2d6bc24d8a068"),
+        role_arn: None,
     };
     MetricRequest { targets, from: at(from), until: at(until), series: series.into() }
 }

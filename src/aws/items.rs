@@ -331,8 +331,12 @@ mod tests {
     }
 
     fn record() -> Record {
-        let targets =
-            Targets { listener_rule: "r".to_owned(), stable: "s".to_owned(), canary: "c".to_owned() };
+        let targets = Targets {
+            listener_rule: "r".to_owned(),
+            stable: "s".to_owned(),
+            canary: "c".to_owned(),
+            role_arn: None,
+        };
         let plan = Plan { rollout: "api".to_owned(), targets, steps: vec![Share::FULL], ..fixture::plan() };
         let at = time("2026-03-01T10:00:00Z");
         Record::new(plan, Audit { actor: "me".to_owned(), reason: "new".to_owned(), at }, false)

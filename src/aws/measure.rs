@@ -7,7 +7,8 @@ use aws_sdk_cloudwatch::config::ProvideCredentials;
 use super::cloudwatch::CloudWatch;
 use super::failure::{chain, one_line};
 use super::loader;
-use crate::ports::{Failure, FailureKind, MetricRead, MetricRequest, MetricSource};
+use super::sts::{ASSUME_ROLE, Roles};
+use crate::ports::{Failure, FailureKind, MetricRead, MetricRequest};
 
 /// Characters of what the SDK says of credentials.
 const DETAIL_LIMIT: usize = 300;
@@ -21,12 +22,14 @@ pub enum NotRead {
     )]
     NoCredentials(String),
     /// The call failed.
-    #[error("{}{}", .0, remedy(.0.kind))]
+    #[error("{}{}", .0, remedy(.0))]
     Failed(Failure),
 }
 
-fn remedy(kind: FailureKind) -> &'static str {
-    match kind {
+fn remedy(failure: &Failure) -> &'static str {
+    match failure.kind {
+        // It says itself what to do.
+        FailureKind::Denied if failure.operation == ASSUME_ROLE => "",
         FailureKind::Denied => "; the credentials must be valid and allow cloudwatch:GetMetricData",
         FailureKind::Throttled => "; try again in a minute",
         FailureKind::TimedOut | FailureKind::Unavailable => "; look at the network and try again",
@@ -42,7 +45,11 @@ fn remedy(kind: FailureKind) -> &'static str {
 pub async fn read_once(request: &MetricRequest) -> Result<MetricRead, NotRead> {
     let config = loader().region(region(&request.targets.stable)).load().await;
     credentials(&config).await.map_err(NotRead::NoCredentials)?;
-    let mut reads = CloudWatch::new(&config).read_metrics(std::slice::from_ref(request)).await;
+    let cloudwatch = match &request.targets.role_arn {
+        Some(role_arn) => Roles::new(&config, "").assume(role_arn).await.map_err(NotRead::Failed)?.cloudwatch,
+        None => CloudWatch::new(&config),
+    };
+    let mut reads = cloudwatch.read_metrics(&[request]).await;
     reads.pop().expect("one answer for each request").map_err(NotRead::Failed)
 }
 

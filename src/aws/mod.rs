@@ -23,6 +23,7 @@ pub mod logging;
 mod measure;
 mod queries;
 mod sns;
+mod sts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +33,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 
 use crate::github::Github;
-use crate::ports::{Failure, MetricRead, MetricRequest, MetricSource};
+use crate::ports::Failure;
 use crate::units::Span;
 use cloudwatch::CloudWatch;
+use elb::Balancers;
+use sts::{Clients, Roles};
 
 pub use elb::RuleSnapshot;
 pub use examine::{Look, TickMetric, examine};
@@ -74,6 +77,7 @@ pub struct AwsPlatform {
     elb: aws_sdk_elasticloadbalancingv2::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     sns: aws_sdk_sns::Client,
+    roles: Roles,
     github: Option<Arc<Github>>,
     settings: AwsSettings,
     log_group: Option<String>,
@@ -91,6 +95,7 @@ impl AwsPlatform {
             elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),
+            roles: Roles::new(config, &settings.table),
             github: None,
             settings,
             log_group: None,
@@ -117,9 +122,17 @@ impl AwsPlatform {
     }
 }
 
-impl MetricSource for AwsPlatform {
-    async fn read_metrics(&self, requests: &[MetricRequest]) -> Vec<Result<MetricRead, Failure>> {
-        self.cloudwatch.read_metrics(requests).await
+impl AwsPlatform {
+    /// What acts for rollouts of a role, or by the function's own rights.
+    async fn clients(&self, role_arn: Option<&str>) -> Result<Clients, Failure> {
+        match role_arn {
+            Some(role_arn) => self.roles.assume(role_arn).await,
+            None => Ok(Clients {
+                config: None,
+                cloudwatch: self.cloudwatch.clone(),
+                balancers: Balancers::of(self.elb.clone()),
+            }),
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Source {
         let dimensions = [
             ("FunctionName", function.to_owned()),
             ("Resource", format!("{function}:{alias}")),
-            ("ExecutedVersion", Targets::version(of_arm(targets, arm)).to_owned()),
+            ("ExecutedVersion", Targets::version(targets.of_arm(arm)).to_owned()),
         ];
         Self {
             namespace: OF_FUNCTIONS.to_owned(),
@@ -151,7 +151,7 @@ impl Source {
 
     /// A metric of one arm's target group.
     fn of_group(targets: &Targets, arm: Arm, name: &str) -> Self {
-        let group = of_arm(targets, arm);
+        let group = targets.of_arm(arm);
         let dimensions = [
             ("LoadBalancer", targets.load_balancer_dimension()),
             ("TargetGroup", Targets::target_group_dimension(group).to_owned()),
@@ -180,13 +180,6 @@ impl Source {
     fn with(mut self, dimension: &str, value: &str) -> Self {
         self.dimensions.insert(dimension.to_owned(), value.to_owned());
         self
-    }
-}
-
-fn of_arm(targets: &Targets, arm: Arm) -> &str {
-    match arm {
-        Arm::Stable => &targets.stable,
-        Arm::Canary => &targets.canary,
     }
 }
 

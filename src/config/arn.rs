@@ -14,6 +14,8 @@ pub(super) enum ArnKind {
     Topic,
     /// A CloudWatch alarm, of metrics or of other alarms.
     Alarm,
+    /// An IAM role.
+    Role,
 }
 
 impl ArnKind {
@@ -35,6 +37,10 @@ impl ArnKind {
                 "^arn:(aws|aws-cn|aws-us-gov):cloudwatch:[a-z][a-z0-9-]*[0-9]:[0-9]{12}:\
                  alarm:(?=.*[^ ]).{1,255}$"
             }
+            Self::Role => {
+                "^arn:(aws|aws-cn|aws-us-gov):iam::[0-9]{12}:\
+                 role/([0-9A-Za-z_+=,.@-]{1,64}/){0,8}[0-9A-Za-z_+=,.@-]{1,64}$"
+            }
         }
     }
 
@@ -43,6 +49,7 @@ impl ArnKind {
             Self::ListenerRule | Self::TargetGroup => "elasticloadbalancing",
             Self::Topic => "sns",
             Self::Alarm => "cloudwatch",
+            Self::Role => "iam",
         }
     }
 
@@ -59,6 +66,7 @@ impl ArnKind {
             }
             Self::Topic => "must be the ARN of a standard SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME",
             Self::Alarm => "must be the ARN of an alarm, arn:aws:cloudwatch:REGION:ACCOUNT:alarm:NAME",
+            Self::Role => "must be the ARN of an IAM role, arn:aws:iam::ACCOUNT:role/NAME",
         }
     }
 }
@@ -66,9 +74,9 @@ impl ArnKind {
 /// The parts of an ARN that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Arn {
-    /// Partition, region and account; all three ARNs of a plan share it.
+    /// Partition, region and account; all three ARNs of a plan share it. A role's region is empty.
     pub(super) place: [String; 3],
-    /// The name of a target group, a topic or an alarm; of a rule, its load balancer's name.
+    /// The name of a target group, a topic, an alarm or a role; of a rule, its load balancer's name.
     pub(super) name: String,
 }
 
@@ -84,10 +92,16 @@ impl Arn {
         if !matches!(partition, "aws" | "aws-cn" | "aws-us-gov") {
             return Err(format!("{wanted}: the partition must be aws, aws-cn or aws-us-gov"));
         }
+        if kind == ArnKind::Role && (service, resource.split('/').next()) == ("sts", Some("assumed-role")) {
+            return Err(format!("{wanted}: this is a session of a role; name the role itself"));
+        }
         if service != kind.service() {
             return Err(format!("{wanted}: the service must be {}", kind.service()));
         }
-        if !is_region(region) {
+        if kind == ArnKind::Role && !region.is_empty() {
+            return Err(format!("{wanted}: the region must be empty, for roles have none"));
+        }
+        if kind != ArnKind::Role && !is_region(region) {
             return Err(format!("{wanted}: the region must look like eu-west-1"));
         }
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
@@ -111,6 +125,11 @@ fn is_region(region: &str) -> bool {
         && region.ends_with(|c: char| c.is_ascii_digit())
 }
 
+fn is_role_part(part: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+    (1..=64).contains(&part.len()) && part.bytes().all(fits)
+}
+
 fn is_part(part: &str) -> bool {
     (1..=64).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
@@ -131,6 +150,12 @@ fn resource_name(resource: &str, kind: ArnKind) -> Result<&str, String> {
         }
         (ArnKind::TargetGroup, ["targetgroup", name, id]) if is_part(name) && is_part(id) => Ok(name),
         (ArnKind::Topic, [topic]) => topic_name(topic, wanted),
+        (ArnKind::Role, ["role", path @ .., name])
+            if path.len() <= 8 && path.iter().chain([name]).all(|part| is_role_part(part)) =>
+        {
+            Ok(name)
+        }
+        (ArnKind::Role, found) => Err(format!("{wanted}{}", mistaken(found, kind))),
         (ArnKind::ListenerRule | ArnKind::TargetGroup, found) => {
             Err(format!("{wanted}{}", mistaken(found, kind)))
         }
@@ -168,6 +193,8 @@ fn mistaken(found: &[&str], kind: ArnKind) -> &'static str {
         (_, ["loadbalancer", ..]) => ": this is a load balancer",
         (ArnKind::ListenerRule, ["targetgroup", ..]) => ": this is a target group",
         (ArnKind::TargetGroup, ["listener-rule" | "listener", ..]) => ": this is a listener or its rule",
+        (ArnKind::Role, ["user", ..]) => ": this is a user",
+        (ArnKind::Role, ["instance-profile", ..]) => ": this is an instance profile; name its role",
         _ => "",
     }
 }
@@ -239,6 +266,27 @@ mod tests {
             "arn:aws:elasticloadbalancing:eu-west-1:12345678901x:targetgroup/shop/50dc6c",
         ] {
             assert!(group(text).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_role_has_no_region_and_what_was_mixed_up_is_said() {
+        let role = |text| Arn::parse(text, ArnKind::Role);
+        let read = role("arn:aws-cn:iam::123456789012:role/teams/web/canary-gate").unwrap();
+        assert_eq!((read.name.as_str(), read.place[2].as_str()), ("canary-gate", "123456789012"));
+        for (text, word) in [
+            ("arn:aws:iam:eu-west-1:123456789012:role/gate", "region must be empty"),
+            ("arn:aws:sts::123456789012:assumed-role/gate/me", "a session of a role"),
+            ("arn:aws:iam::123456789012:user/gate", "this is a user"),
+            ("arn:aws:iam::123456789012:instance-profile/gate", "instance profile"),
+            ("arn:aws:iam::12345:role/gate", "12 digits"),
+            ("arn:aws:sns::123456789012:gate", "service must be iam"),
+            ("arn:aws:iam::123456789012:role/", "must be the ARN of an IAM role"),
+            ("arn:aws:iam::123456789012:role/ga te", "must be the ARN of an IAM role"),
+            ("arn:aws:iam::123456789012:role//gate", "must be the ARN of an IAM role"),
+        ] {
+            let said = role(text).unwrap_err();
+            assert!(said.contains(word), "{text}: {said}");
         }
     }
 

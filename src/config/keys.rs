@@ -100,7 +100,7 @@ const ZERO: Span = Span::from_minutes(0);
 const ALL: Rate = Rate::percent_const(100.0);
 
 /// The keys of a plan.
-pub(super) static PLAN_KEYS: [Key; 28] = [
+pub(super) static PLAN_KEYS: [Key; 29] = [
     Key {
         name: "rollout",
         kind: Kind::Name,
@@ -120,6 +120,12 @@ pub(super) static PLAN_KEYS: [Key; 28] = [
         name: "canary",
         kind: Kind::Arn(ArnKind::TargetGroup),
         meaning: "The target group of the new version.",
+    },
+    Key {
+        name: "role_arn",
+        kind: Kind::Arn(ArnKind::Role),
+        meaning: "The IAM role by which rule, groups and metrics are read and the weights written, where they are in \
+                  another account than canary-gate: a role of that account. If absent, canary-gate's own rights.",
     },
     Key {
         name: "steps",

@@ -172,7 +172,8 @@ impl Kind {
     /// A key of this kind has no default and can't be left out (but see [`super::Scope::Offline`]).
     pub(super) fn is_required(&self) -> bool {
         match self {
-            Self::Arn(_) | Self::Share | Self::Factor => true,
+            Self::Arn(kind) => *kind != ArnKind::Role,
+            Self::Share | Self::Factor => true,
             Self::AwsName { .. } | Self::Labels | Self::Mapping(_) => true,
             Self::Dimensions { required } => *required,
             _ => false,
@@ -234,6 +235,7 @@ impl Kind {
             Self::Arn(ArnKind::TargetGroup) => "the ARN of a target group".to_owned(),
             Self::Arn(ArnKind::Topic) => "the ARN of an SNS topic".to_owned(),
             Self::Arn(ArnKind::Alarm) => "the ARN of an alarm".to_owned(),
+            Self::Arn(ArnKind::Role) => "the ARN of an IAM role".to_owned(),
             Self::Steps => "a list of shares such as 5%, or {start: 5%, factor: 2}".to_owned(),
             Self::Share => "a share such as 5%".to_owned(),
             Self::Factor => "a number from 1.1 to 100".to_owned(),

@@ -9,7 +9,7 @@ use super::text::PLAN_LIMITS;
 use super::walk::{Problems, Walk};
 use super::{CheckedPlan, Scope, checks, steps, watch};
 use crate::analysis::check::{Check, CheckRule, Rules};
-use crate::rollout::plan::{Plan, Targets};
+use crate::rollout::plan::{Mode, Plan, Targets};
 use crate::units::Share;
 
 /// Where traffic is split when there is none: no such account exists.
@@ -65,6 +65,8 @@ pub fn guard_plan(
 ) -> Result<CheckedPlan, PlanErrors> {
     let Value::Object(map) = written else { return parse_plan_value(written, Scope::Rollout) };
     let mut map = map.clone();
+    // A deployment is carried out where canary-gate is, and is asked with its own rights.
+    let role = map.remove("role_arn");
     let mut named = |key: &str, value: &str| {
         map.entry(key).or_insert_with(|| Value::String(value.to_owned()));
     };
@@ -74,6 +76,7 @@ pub fn guard_plan(
         listener_rule: STAND_IN.replace("%", "listener-rule/app/any/1/2/3"),
         stable: STAND_IN.replace("%", "targetgroup/stable/1"),
         canary: STAND_IN.replace("%", "targetgroup/canary/2"),
+        role_arn: None,
     };
     let all_absent = ["listener_rule", "stable", "canary"]
         .iter()
@@ -86,11 +89,23 @@ pub fn guard_plan(
         named("stable", &targets.stable);
         named("canary", &targets.canary);
     }
-    let mut checked = parse_plan_value(&Value::Object(map), Scope::Rollout)?;
-    if checked.plan.mode == crate::rollout::plan::Mode::Drive {
-        let rule = "must be observe: the deployment writes the weights itself".to_owned();
-        return Err(PlanErrors(vec![Problem::of_text("mode", "drive", rule)]));
+    let (read, mut problems) = match parse_plan_value(&Value::Object(map), Scope::Rollout) {
+        Ok(read) => (Some(read), Vec::new()),
+        Err(PlanErrors(problems)) => (None, problems),
+    };
+    if read.as_ref().is_some_and(|read| read.plan.mode == Mode::Drive) {
+        let rule = "must be observe: the deployment writes the weights itself";
+        problems.push(Problem::of_text("mode", "drive", rule));
     }
+    if let Some(role) = role {
+        let rule = "can't be given for a deployment of CodeDeploy or ECS, which is watched with canary-gate's own \
+                    rights: leave it out, and install canary-gate in the deployment's account";
+        problems.push(Problem::new("role_arn", &role, rule));
+    }
+    let mut checked = match read {
+        Some(read) if problems.is_empty() => read,
+        _ => return Err(PlanErrors(problems)),
+    };
     rollout.clone_into(&mut checked.plan.rollout);
     if let Some(function) = function {
         checked.plan.targets = function.clone();
@@ -190,13 +205,26 @@ fn targets(walk: &mut Walk<'_, '_>, scope: Scope) -> (Targets, Option<String>) {
         );
         walk.require(same_place(reference, arn), &[], keys[index], rule);
     }
+    let role = role(walk, keys[first], place(first));
     let same = matches!((&arns[1], &arns[2]), (Some((stable, _)), Some((canary, _))) if stable == canary);
     walk.require(!same, &["canary"], "canary", "must be another target group than stable");
     let name = arns[2].as_ref().map(|(_, arn)| arn.name.to_ascii_lowercase());
     let mut texts =
         arns.into_iter().zip(NOWHERE).map(|(arn, nowhere)| arn.map_or(nowhere.to_owned(), |(t, _)| t));
     let mut next = || texts.next().unwrap_or_default();
-    (Targets { listener_rule: next(), stable: next(), canary: next() }, name)
+    (Targets { listener_rule: next(), stable: next(), canary: next(), role_arn: role }, name)
+}
+
+/// The role that all three are looked after by, which must be of their account: nobody else's role is let in.
+fn role(walk: &mut Walk<'_, '_>, first: &str, reference: Option<&Arn>) -> Option<String> {
+    let (text, role) = walk.arn("role_arn")?;
+    if let Some(reference) = reference {
+        let [partition, _, account] = &reference.place;
+        let rule = format!("must be a role of the partition and account of {first} ({partition} {account})");
+        let same = role.place[0] == *partition && role.place[2] == *account;
+        walk.require(same, &[], "role_arn", rule);
+    }
+    Some(text)
 }
 
 fn same_place(one: &Arn, other: &Arn) -> bool {

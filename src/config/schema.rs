@@ -91,6 +91,7 @@ fn examples(kind: &Kind) -> Vec<Value> {
         Kind::Quantiles { .. } => vec![json!(["p50", "p95", "p99"])],
         Kind::Dimensions { .. } => vec![json!({ "Version": "v42" })],
         Kind::Labels => vec![json!(["yes", "no", "unsure"])],
+        Kind::Arn(ArnKind::Role) => vec![json!("arn:aws:iam::123456789012:role/canary-gate")],
         Kind::Arn(_)
         | Kind::Factor
         | Kind::Count { .. }

@@ -84,7 +84,7 @@ fn the_plan_of_the_design_is_read_as_it_was_meant() {
 fn a_plan_comes_back_from_the_record_as_it_went_in() {
     let plan = plan(
         "steps: {start: 0.3%, factor: 3}\nfalse_rollback: 0.7%\nbad_request_budget: 9\nalarms: [a]\n\
-         deny_windows: [Sat]\ntime_zone: Asia/Tokyo\nrollback_window: 2h\nremind_every: 0\nchecks: {errors: {tolerate: [1.1x, +0.3%]}}",
+         role_arn: arn:aws:iam::123456789012:role/canary-gate\ndeny_windows: [Sat]\ntime_zone: Asia/Tokyo\nrollback_window: 2h\nremind_every: 0\nchecks: {errors: {tolerate: [1.1x, +0.3%]}}",
     );
     let stored = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
@@ -193,6 +193,33 @@ fn arns_must_lie_in_one_place_and_name_two_groups() {
     let errors = parse_plan(&text, Scope::Rollout).unwrap_err().to_string();
     assert!(errors.contains("this is a listener; name the one of its rules"), "{errors}");
     assert!(errors.contains("another target group than stable"), "{errors}");
+}
+
+#[test]
+fn a_role_is_of_the_account_that_the_targets_are_in() {
+    let role = "arn:aws:iam::123456789012:role/canary-gate";
+    assert_eq!(plan(&format!("role_arn: {role}")).targets.role_arn.as_deref(), Some(role));
+    assert_eq!(plan("").targets.role_arn, None);
+    for elsewhere in [role.replace("1234567", "7654321"), role.replace("arn:aws:", "arn:aws-cn:")] {
+        let (key, rule) = problem(&format!("role_arn: {elsewhere}"));
+        assert_eq!(key, "role_arn");
+        assert!(rule.contains("partition and account of listener_rule (aws 123456789012)"), "{rule}");
+    }
+    assert_eq!(problem("role_arn: canary-gate").0, "role_arn");
+    assert!(problem("role_arn:").1.contains("has no value"));
+}
+
+#[test]
+fn a_deployment_of_another_system_has_no_role_and_all_problems_are_told_at_once() {
+    let role = "arn:aws:iam::123456789012:role/canary-gate";
+    let told = |written: serde_json::Value| {
+        let errors = super::guard_plan(&written, None, "deployment").unwrap_err();
+        errors.0.into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    assert_eq!(told(json!({ "role_arn": role })), ["role_arn"]);
+    assert_eq!(told(json!({ "role_arn": role, "mode": "drive" })), ["mode", "role_arn"]);
+    assert_eq!(told(json!({ "role_arn": role, "bake": 7 })), ["bake", "role_arn"]);
+    assert!(super::guard_plan(&json!({}), None, "deployment").is_ok());
 }
 
 #[test]

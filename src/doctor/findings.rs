@@ -19,11 +19,15 @@ const UNWATCHED: SignedDuration = SignedDuration::from_mins(5);
 /// All that is to be said, in the order in which a rollout would meet it.
 #[must_use]
 pub fn findings(plan: &Plan, examined: &Examined) -> Vec<Finding> {
-    let mut found = vec![clock(examined)];
-    found.extend(rule(plan, examined));
-    found.push(targets(Arm::Stable, plan, &examined.stable_targets));
-    found.push(targets(Arm::Canary, plan, &examined.canary_targets));
-    found.extend(metrics(plan, examined));
+    let mut found: Vec<Finding> = role(plan, examined).into_iter().collect();
+    // Without its role nothing in its account was seen, which is one fault and not one for each thing there.
+    if !matches!(examined.role, Some(Err(_))) {
+        found.push(clock(examined));
+        found.extend(rule(plan, examined));
+        found.push(targets(Arm::Stable, plan, &examined.stable_targets));
+        found.push(targets(Arm::Canary, plan, &examined.canary_targets));
+        found.extend(metrics(plan, examined));
+    }
     found.extend(installation(plan, examined));
     found.push(topic(examined));
     found.extend(ticks(examined));
@@ -54,6 +58,26 @@ fn unread(of: &'static str, failure: &Failure, action: &str, not_found: &str) ->
         FailureKind::Conflict | FailureKind::Malformed => "look at what the service says".to_owned(),
     };
     fault(of, failure.to_string(), fix)
+}
+
+/// By whose rights the plan's account was looked at.
+fn role(plan: &Plan, examined: &Examined) -> Option<Finding> {
+    let (assumed, role_arn) = (examined.role.as_ref()?, plan.targets.role_arn.as_deref().unwrap_or_default());
+    Some(match assumed {
+        Ok(()) => {
+            let found = format!(
+                "{role_arn} was assumed with your rights; that the function may is not seen from here"
+            );
+            fine("role", found)
+        }
+        Err(failure) if failure.kind == FailureKind::Denied => {
+            let fix = "let the role trust the function's role and yours, and allow both sts:AssumeRole on it; until you may \
+                       assume it, nothing in its account can be looked at from here, and only the function's log says \
+                       whether the function may (docs/iam.md, \"Other accounts\")";
+            fault("role", failure.to_string(), fix)
+        }
+        Err(failure) => unread("role", failure, "sts:AssumeRole", "correct role_arn in the plan"),
+    })
 }
 
 fn clock(examined: &Examined) -> Finding {

@@ -27,6 +27,8 @@ pub struct Examined {
     pub watermark: Span,
     /// How far this machine's clock is ahead of AWS's; `None` if AWS did not say its time.
     pub clock_ahead: Option<SignedDuration>,
+    /// Whether the plan's role could be assumed; `None` if it has none. If not, nothing that it is for was read.
+    pub role: Option<Result<(), Failure>>,
     /// How the plan's rule splits its traffic.
     pub split: Result<Split, Failure>,
     /// Healthy targets of the stable group.

@@ -179,10 +179,5 @@ pub(super) async fn healthy_targets<P: TrafficRouter>(
     record: &Record,
     arm: Arm,
 ) -> Result<u32, Failure> {
-    let targets = &record.plan.targets;
-    let group = match arm {
-        Arm::Stable => &targets.stable,
-        Arm::Canary => &targets.canary,
-    };
-    router.healthy_targets(group).await
+    router.healthy_targets(&record.plan.targets, arm).await
 }

@@ -237,7 +237,12 @@ mod tests {
     }
 
     fn request(minutes: i64, series: Vec<Series>) -> MetricRequest {
-        let targets = Targets { listener_rule: String::new(), stable: String::new(), canary: String::new() };
+        let targets = Targets {
+            listener_rule: String::new(),
+            stable: String::new(),
+            canary: String::new(),
+            role_arn: None,
+        };
         let from = Minute::of(at(0));
         MetricRequest { targets, from, until: from.plus(minutes), series }
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::pages::{PATIENCE, Pages, hand_to, write};
 use super::store::FileStore;
+use crate::analysis::window::Arm;
 use crate::ports::{
     Deployment, Deployments, Failure, Home, Message, MetricRead, MetricRequest, MetricSource, Pager,
     Platform, RecordStore, Running, Split, TrafficRouter,
@@ -59,8 +60,12 @@ impl<C: Platform> TrafficRouter for Local<C> {
         self.cloud.write_split(targets, snapshot, write)
     }
 
-    fn healthy_targets(&self, group: &str) -> impl Future<Output = Result<u32, Failure>> + Send {
-        self.cloud.healthy_targets(group)
+    fn healthy_targets(
+        &self,
+        targets: &Targets,
+        arm: Arm,
+    ) -> impl Future<Output = Result<u32, Failure>> + Send {
+        self.cloud.healthy_targets(targets, arm)
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn plan() -> Plan {
             listener_rule: arn("listener-rule/app/web/1/2/3"),
             stable: arn("targetgroup/v1/1"),
             canary: arn("targetgroup/v2/2"),
+            role_arn: None,
         },
         steps: STEPS_PERCENT.map(share).to_vec(),
         on_undecided: OnUndecided::Hold,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::calendar::DenyWindows;
 use super::gate::OnDeadline;
 use crate::analysis::check::Rules;
+use crate::analysis::window::Arm;
 use crate::units::{Share, Span};
 
 /// The default steps, in percent: small enough to hurt few, few enough to end within an hour or two.
@@ -33,6 +34,10 @@ pub struct Targets {
     pub stable: String,
     /// The target group of the new version.
     pub canary: String,
+    /// The IAM role by which all three, their metrics and their traffic are looked after, where they are another
+    /// account's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
 }
 
 /// The alias of a Lambda function, between two versions of which a deployment splits the calls.
@@ -52,7 +57,7 @@ impl Targets {
     #[must_use]
     pub fn of_function(function: &str, alias: &str, stable: &str, canary: &str) -> Self {
         let named = |part: &str| format!("{FUNCTION}{function}:{part}");
-        Self { listener_rule: named(alias), stable: named(stable), canary: named(canary) }
+        Self { listener_rule: named(alias), stable: named(stable), canary: named(canary), role_arn: None }
     }
 
     /// The function's alias, if it is no load balancer's rule that splits the traffic.
@@ -60,6 +65,15 @@ impl Targets {
     pub fn function(&self) -> Option<FunctionAlias<'_>> {
         let (function, alias) = self.listener_rule.strip_prefix(FUNCTION)?.split_once(':')?;
         Some(FunctionAlias { function, alias })
+    }
+
+    /// The target group of an arm; of a function, its version.
+    #[must_use]
+    pub fn of_arm(&self, arm: Arm) -> &str {
+        match arm {
+            Arm::Stable => &self.stable,
+            Arm::Canary => &self.canary,
+        }
     }
 
     /// The version of a function's arm.

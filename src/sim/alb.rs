@@ -111,7 +111,7 @@ mod tests {
     use crate::units::Share;
 
     fn targets() -> Targets {
-        Targets { listener_rule: "rule".into(), stable: "s".into(), canary: "c".into() }
+        Targets { listener_rule: "rule".into(), stable: "s".into(), canary: "c".into(), role_arn: None }
     }
 
     fn to(percent: f64, free: bool) -> Write {

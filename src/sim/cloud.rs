@@ -12,7 +12,7 @@ use super::cloudwatch::{CloudWatch, Counts, Publication};
 use super::deployments::{self, SimDeployment};
 use super::faults::{Call, Fate, Fault, Flaw, Journal, Operation, failure};
 use crate::analysis::check::DistributionCheck;
-use crate::analysis::window::Row;
+use crate::analysis::window::{Arm, Row};
 use crate::ports::{
     Deployment, Deployments, Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager,
     RecordStore, Running, Series, Split, TrafficRouter,
@@ -430,9 +430,9 @@ impl TrafficRouter for Cloud {
         .await
     }
 
-    async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
+    async fn healthy_targets(&self, targets: &Targets, arm: Arm) -> Result<u32, Failure> {
         self.call(Operation::HealthyTargets, |state, _| {
-            Ok(state.health.get(group).copied().unwrap_or(TARGETS))
+            Ok(state.health.get(targets.of_arm(arm)).copied().unwrap_or(TARGETS))
         })
         .await
     }

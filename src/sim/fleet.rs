@@ -64,6 +64,7 @@ impl Model {
             listener_rule: format!("{}{number:04}", of("listener_rule")),
             stable: group("stable"),
             canary: group("canary"),
+            role_arn: None,
         };
         Self { targets, starts, harmful_from }
     }

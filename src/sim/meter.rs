@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Cloud;
 use super::alb::Rule;
+use crate::analysis::window::Arm;
 use crate::ports::{
     Deployment, Deployments, Failure, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore,
     Running, Split, TrafficRouter,
@@ -125,8 +126,8 @@ impl TrafficRouter for Meter<'_> {
         self.cloud.write_split(targets, snapshot, write).await
     }
 
-    async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
-        self.cloud.healthy_targets(group).await
+    async fn healthy_targets(&self, targets: &Targets, arm: Arm) -> Result<u32, Failure> {
+        self.cloud.healthy_targets(targets, arm).await
     }
 }
 

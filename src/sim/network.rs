@@ -14,6 +14,7 @@ use super::Cloud;
 use super::alb::Rule;
 use super::faults::{Operation, failure};
 use super::meter::{SMALL, WRITE_UNIT, json_bytes, record_bytes};
+use crate::analysis::window::Arm;
 use crate::ports::{
     Deployment, Deployments, Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager,
     RecordStore, Running, Split, Time, TrafficRouter,
@@ -349,9 +350,9 @@ impl<T: Time> TrafficRouter for Network<'_, T> {
         self.cloud.write_split(targets, snapshot, write).await
     }
 
-    async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
+    async fn healthy_targets(&self, targets: &Targets, arm: Arm) -> Result<u32, Failure> {
         self.send(Operation::HealthyTargets, &[(Quota::Describe, 1.0)]).await?;
-        self.cloud.healthy_targets(group).await
+        self.cloud.healthy_targets(targets, arm).await
     }
 }
 

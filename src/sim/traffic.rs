@@ -218,7 +218,7 @@ mod tests {
     const FINE: Behaviour = Behaviour { errors: 0.01, refuses: false, unreachable: false, slower: 1.0 };
 
     fn targets() -> Targets {
-        Targets { listener_rule: "rule".into(), stable: "s".into(), canary: "c".into() }
+        Targets { listener_rule: "rule".into(), stable: "s".into(), canary: "c".into(), role_arn: None }
     }
 
     fn start() -> Minute {

@@ -33,6 +33,7 @@ mod person;
 mod plan_time;
 mod preserved;
 mod refusals;
+mod roles;
 mod run;
 mod service_deployments;
 mod setup;

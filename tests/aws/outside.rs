@@ -14,6 +14,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) params: Value,
     pub(crate) error: Option<String>,
+    /// The role whose credentials it was signed with.
+    pub(crate) role: Option<String>,
 }
 
 impl Call {
@@ -28,6 +30,7 @@ impl Call {
             ),
             params: entry["params"].clone(),
             error: entry["error"].as_str().map(str::to_owned),
+            role: entry["role"].as_str().map(str::to_owned),
         });
         calls.collect()
     }
@@ -195,7 +198,9 @@ impl World {
     /// A call of the load balancer's API.
     pub(crate) fn query(&self, form: &str) -> String {
         let form_type = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
-        self.endpoint.aws("elasticloadbalancing", &[form_type], form)
+        // As somebody of the account that the load balancer is in.
+        let account = ("x-moto-account-id", self.rule_arn().split(':').nth(4).expect("an account"));
+        self.endpoint.aws("elasticloadbalancing", &[form_type, account], form)
     }
 
     /// A call of the load balancer's API with parameters as its documentation has them.

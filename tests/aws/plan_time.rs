@@ -93,7 +93,7 @@ fn traffic_is_of_both_groups_and_rates_are_of_stable_alone() {
         let found = answer["steps"][0]["rows"][row]["rate"].as_f64().expect("a rate");
         assert!((found - rate).abs() < 1e-4, "{found} for {rate}");
     }
-    let [Call { name, params, error: None }] = &calls[..] else { panic!("one call: {calls:?}") };
+    let [Call { name, params, error: None, role: None }] = &calls[..] else { panic!("one call: {calls:?}") };
     let seconds = |key: &str| params[key].as_f64().expect("seconds");
     assert_eq!(name, "cloudwatch GetMetricData");
     assert_eq!(seconds("EndTime") - seconds("StartTime"), 1_800.0);

@@ -105,6 +105,12 @@ impl World {
         self.gates.push(Gate::start(&self.endpoint, &settings));
     }
 
+    /// Another process in the place of all that there are: nothing is remembered but what the table has.
+    pub(crate) fn restart(&mut self) {
+        self.gates.clear();
+        self.add_process();
+    }
+
     /// The ARN of a target group by its name.
     pub(crate) fn group(&self, name: &str) -> &str {
         self.scene["target_groups"][name].as_str().expect("a target group")

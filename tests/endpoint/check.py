@@ -844,6 +844,21 @@ def journal_tells_what_was_sent():
 
 
 @check
+def a_role_acts_in_its_account_and_the_journal_tells_which_it_was():
+    other, role = "111122223333", "arn:aws:iam::111122223333:role/gate"
+    control("POST", "seed", {})
+    there = control("POST", "seed", {"account": other, "topic": False})
+    assert all(there[key].split(":")[4] == other for key in ("rule_arn", "load_balancer_arn")), there
+    with refused("RuleNotFound"):
+        client("elbv2").describe_rules(RuleArns=[there["rule_arn"]])
+    assumed = client("sts").assume_role(RoleArn=role, RoleSessionName="canary-gate")["Credentials"]
+    keys = {"aws_access_key_id": assumed["AccessKeyId"], "aws_secret_access_key": "s", "aws_session_token": assumed["SessionToken"]}
+    elb = boto3.client("elbv2", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{PORT}", **keys)
+    elb.modify_rule(RuleArn=there["rule_arn"], Actions=[forward(there, stable=90, canary=10)])
+    assert [e["role"] for e in control("GET", "journal")] == [None, None, role], control("GET", "journal")
+
+
+@check
 def wrong_control_calls_are_refused():
     for path, body in (("faults", [{"op": "X", "cod": "Y"}]), ("faults", [{"op": "X", "kind": "odd"}]), ("faults", [{"op": "Publish", "kind": "ignored"}]),
                        ("faults", [{"op": "ModifyRule", "kind": "ignored", "answer": "odd"}]), ("faults", [{"op": "X"}]), ("seed", {"wieghts": {}}),

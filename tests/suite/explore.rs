@@ -4,6 +4,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
+use canary_gate::analysis::window::Arm;
 use canary_gate::ports::{
     Deployment, Deployments, Failure, Message, MetricRead, MetricRequest, MetricSource, Pager, RecordStore,
     Running, Split, TrafficRouter,
@@ -140,8 +141,8 @@ impl TrafficRouter for Broken {
         self.cloud.write_split(targets, rule, write).await
     }
 
-    async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
-        self.cloud.healthy_targets(group).await
+    async fn healthy_targets(&self, targets: &Targets, arm: Arm) -> Result<u32, Failure> {
+        self.cloud.healthy_targets(targets, arm).await
     }
 }
 

@@ -644,7 +644,7 @@ fn increments_too_short_for_a_proof_on_each_are_judged_as_one_shift() {
 #[test]
 fn groups_that_were_named_once_are_turned_as_the_deployment_has_them() {
     let mut world = World::quiet();
-    let Targets { listener_rule, stable, canary } = world.targets.clone();
+    let Targets { listener_rule, stable, canary, .. } = world.targets.clone();
     let mut plan = short();
     plan["listener_rule"] = json!(listener_rule);
     // As the deployment before this one had them.

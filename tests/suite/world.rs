@@ -40,8 +40,12 @@ impl World {
 
     fn quiet_with(slower_bins: Option<i32>) -> Self {
         let text = |key: &str| default_plan()[key].as_str().unwrap().to_owned();
-        let targets =
-            Targets { listener_rule: text("listener_rule"), stable: text("stable"), canary: text("canary") };
+        let targets = Targets {
+            listener_rule: text("listener_rule"),
+            stable: text("stable"),
+            canary: text("canary"),
+            role_arn: None,
+        };
         Self::new(targets, slower_bins)
     }
 

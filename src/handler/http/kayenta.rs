@@ -207,6 +207,7 @@ mod tests {
             listener_rule: arn("listener-rule/app/web/1/2/3"),
             stable: arn("targetgroup/blue/ab12"),
             canary: arn("targetgroup/green/cd34"),
+            role_arn: None,
         }
     }
 

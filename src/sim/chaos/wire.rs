@@ -14,6 +14,7 @@ use super::profile::{Draw, Profile};
 use super::watch::Watch;
 use jiff::Timestamp;
 
+use crate::analysis::window::Arm;
 use crate::ports::{
     Deployment, Deployments, Failure, FailureKind, Message, MetricRead, MetricRequest, MetricSource, Pager,
     RecordStore, Running, Split, TrafficRouter,
@@ -358,10 +359,10 @@ impl TrafficRouter for Wire {
         answer
     }
 
-    async fn healthy_targets(&self, group: &str) -> Result<u32, Failure> {
+    async fn healthy_targets(&self, targets: &Targets, arm: Arm) -> Result<u32, Failure> {
         let fate = self.begin(Operation::HealthyTargets).await;
-        let answer = self.stage.cloud.healthy_targets(group).await;
-        let healthy = answer.as_ref().ok().copied();
+        let answer = self.stage.cloud.healthy_targets(targets, arm).await;
+        let (group, healthy) = (targets.of_arm(arm), answer.as_ref().ok().copied());
         self.end(&fate, Operation::HealthyTargets, |watch| watch.read_health(self.id, group, healthy)).await;
         match fate.sabotage {
             Some(Sabotage::HidesTheSick) => answer.map(|healthy| healthy.max(1)),

@@ -82,8 +82,12 @@ impl Stage {
     fn started(steps: &[&str], more: &Value) -> Self {
         let minute = Minute::of(Timestamp::constant(1_772_359_200, 0));
         let text = |key: &str| default_plan()[key].as_str().unwrap_or_default().to_owned();
-        let targets =
-            Targets { listener_rule: text("listener_rule"), stable: text("stable"), canary: text("canary") };
+        let targets = Targets {
+            listener_rule: text("listener_rule"),
+            stable: text("stable"),
+            canary: text("canary"),
+            role_arn: None,
+        };
         let cloud = Cloud::new(minute.start());
         let mut rule = Rule::all_on_stable(&targets);
         rule.groups.insert(1, (FOREIGN.to_owned(), 25));

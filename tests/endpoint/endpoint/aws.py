@@ -38,6 +38,7 @@ class Aws:
             self.journal.close(self.journal.open(call), error.status, error.code)
             return wire.failure(call, error)
         entry = self.journal.open(call)
+        entry["role"] = self.moto.role_of(call.access_key)
         fault = self.faults.take(call)
         entry["fault"] = fault and (fault.code or fault.kind)
         try:

@@ -8,7 +8,6 @@ from moto.elbv2.models import elbv2_backends
 
 from . import query
 from .errors import AwsError, ControlError
-from .moto_app import ACCOUNT
 from .wire import Http
 
 NAMESPACE = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"
@@ -16,6 +15,12 @@ ET.register_namespace("", NAMESPACE)
 MAX_GROUPS, MAX_WEIGHT, MAX_STICKY_S = 5, 999, 604_800
 WRITES = ("CreateRule", "ModifyRule", "CreateListener", "ModifyListener")
 STATES = {"initial", "healthy", "unhealthy", "unhealthy.draining", "unused", "draining", "unavailable"}
+
+
+def backend_of(arn):
+    """moto's load balancers of the account and region that an ARN names."""
+    _, _, _, region, account, _ = arn.split(":", 5)
+    return elbv2_backends[account][region]
 
 
 class Elb:
@@ -69,7 +74,7 @@ class Elb:
 
     def _ignored(self, call, says):
         """The write is called done and changes nothing. The answer has what was asked, or what stands."""
-        backend = elbv2_backends[ACCOUNT][call.region]
+        backend = backend_of(call.params.get("ListenerArn") or call.params["RuleArn"])
         if call.operation == "ModifyListener":
             listener = backend.describe_listeners(load_balancer_arn=None, listener_arns=[call.params["ListenerArn"]])[0]
             rule, holder = listener._default_rule[0], listener
@@ -93,8 +98,8 @@ class Elb:
 
     def _rule_of(self, call):
         """The rule as it is before this write, to be shown again afterwards."""
-        client = self.moto.client("elbv2", call.region)
         arn = call.params.get("RuleArn")
+        client = self.moto.client("elbv2", call.region, (arn or call.params["ListenerArn"]).split(":")[4])
         if call.operation == "ModifyListener":
             rules = client.describe_rules(ListenerArn=call.params["ListenerArn"])["Rules"]
             arn = next(r["RuleArn"] for r in rules if r["IsDefault"])
@@ -117,14 +122,14 @@ class Elb:
 
 def check(call):
     if call.operation == "ModifyRule":
-        listener = _listener_of_default(call.region, call.params.get("RuleArn"))
+        listener = _listener_of_default(call.params.get("RuleArn"))
         if listener:
             raise AwsError("OperationNotPermitted", f"Default rule '{listener}' cannot be modified")
     if call.operation == "ModifyTargetGroupAttributes":
         _check_target_stickiness(call)
     for action in (call.params.get("Actions") or call.params.get("DefaultActions") or []) if call.operation in WRITES else []:
         _check_forward(action)
-        _check_stickiness(action, call.region)
+        _check_stickiness(action)
         oidc = action.get("AuthenticateOidcConfig") or {}
         if action.get("Type") == "authenticate-oidc" and not oidc.get("ClientSecret") and not oidc.get("UseExistingClientSecret"):
             raise AwsError("ValidationError", "An authenticate-oidc action needs ClientSecret or UseExistingClientSecret")
@@ -145,11 +150,11 @@ def _check_forward(action):
         raise AwsError("ValidationError", f"Target group stickiness duration must be between 1 and {MAX_STICKY_S} seconds")
 
 
-def _check_stickiness(action, region):
+def _check_stickiness(action):
     """Among several groups, target stickiness needs group stickiness: one cookie says the group, one the target in it."""
     config = action.get("ForwardConfig") or {}
-    groups, known = config.get("TargetGroups") or [], elbv2_backends[ACCOUNT][region].target_groups
-    on = [g for g in groups if (group := known.get(g.get("TargetGroupArn"))) and group.attributes.get("stickiness.enabled") == "true"]
+    groups = config.get("TargetGroups") or []
+    on = [g for g in groups if (group := backend_of(g["TargetGroupArn"]).target_groups.get(g["TargetGroupArn"])) and group.attributes.get("stickiness.enabled") == "true"]
     if len(groups) > 1 and on and not (config.get("TargetGroupStickinessConfig") or {}).get("Enabled"):
         text = "You must enable group stickiness on a rule if you enabled target stickiness on one of its target groups"
         raise AwsError("InvalidLoadBalancerAction", text)
@@ -160,7 +165,7 @@ def _check_target_stickiness(call):
     if wanted.get("stickiness.enabled") != "true":
         return
     arn = call.params.get("TargetGroupArn")
-    for balancer in elbv2_backends[ACCOUNT][call.region].load_balancers.values():
+    for balancer in backend_of(arn).load_balancers.values():
         for rule in (r for listener in balancer.listeners.values() for r in listener.rules.values()):
             for config in (action.data.get("ForwardConfig") or {} for action in rule.actions):
                 groups = [g["TargetGroupArn"] for g in config.get("TargetGroups") or []]
@@ -173,8 +178,8 @@ def _is_on(sticky):
     return str(sticky.get("Enabled", False)).lower() == "true"
 
 
-def _listener_of_default(region, arn):
-    for balancer in elbv2_backends[ACCOUNT][region].load_balancers.values():
+def _listener_of_default(arn):
+    for balancer in backend_of(arn).load_balancers.values():
         for listener in balancer.listeners.values():
             if any(rule.is_default and rule.arn == arn for rule in listener.rules.values()):
                 return listener.arn

@@ -109,7 +109,7 @@ class Journal:
 
     def open(self, call):
         entry = {"seq": 0, "at": time.time(), "service": call.service, "operation": call.operation, "region": call.region,
-                 "params": call.params, "status": None, "error": None, "fault": None, "ms": None}
+                 "params": call.params, "status": None, "error": None, "fault": None, "role": None, "ms": None}
         with self.lock:
             self.seq += 1
             entry["seq"] = self.seq

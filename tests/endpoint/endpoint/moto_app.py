@@ -13,6 +13,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.sts.models import sts_backends
 
 from .sns import count_subscriptions
 from .wire import Http
@@ -43,17 +44,25 @@ class Moto:
             answer.body = b"".join(self.app(_environ(http), start))
         return answer
 
-    def client(self, service, region):
+    def client(self, service, region, account=ACCOUNT):
         """A boto3 client whose requests go straight into moto, past faults and journal: for what tests seed."""
-        if (service, region) not in self._clients:
+        if (service, region, account) not in self._clients:
             client = boto3.client(service, region_name=region, aws_access_key_id="seed", aws_secret_access_key="seed")
-            client.meta.events.register("before-send", self._send_boto)
-            self._clients[service, region] = client
-        return self._clients[service, region]
+            client.meta.events.register("before-send", lambda request, **_: self._send_boto(request, account))
+            self._clients[service, region, account] = client
+        return self._clients[service, region, account]
 
-    def _send_boto(self, request, **_):
+    def role_of(self, access_key):
+        """The role that was assumed with these credentials, if they are a role's."""
+        with self.lock:
+            backends = [backend for regions in list(sts_backends.values()) for backend in list(regions.values())]
+            roles = (backend.get_assumed_role_from_access_key(access_key) for backend in backends)
+            return next((role.role_arn for role in roles if role), None)
+
+    def _send_boto(self, request, account):
         body = request.body or b""
         headers = {k.lower(): v.decode() if isinstance(v, bytes) else v for k, v in request.headers.items()}
+        headers["x-moto-account-id"] = account
         answer = self.send(Http(request.method, "/", headers, body.encode() if isinstance(body, str) else body))
         return AWSResponse(request.url, answer.status, answer.headers, _Raw(answer.body))
 

@@ -5,16 +5,17 @@ from moto.ec2.models import ec2_backends
 from .errors import ControlError
 from .moto_app import ACCOUNT
 
-FIELDS = {"region", "name", "path", "target_groups", "weights", "stickiness", "extra_actions", "targets", "table", "tables", "topic"}
+FIELDS = {"region", "name", "path", "target_groups", "weights", "stickiness", "extra_actions", "targets", "table", "tables", "topic", "account"}
 
 
 def seed(moto, raw):
     if unknown := set(raw) - FIELDS:
         raise ControlError(f"seed with unknown fields {sorted(unknown)}")
     region, name = raw.get("region", "us-east-1"), raw.get("name", "shop")
+    account = raw.get("account", ACCOUNT)  # of the load balancer; all else is in the usual one
     out = {"region": region}
-    out |= _network(region)
-    out |= _balancer(moto.client("elbv2", region), raw, name, out["vpc_id"], out["subnet_ids"])
+    out |= _network(region, account)
+    out |= _balancer(moto.client("elbv2", region, account), raw, name, out["vpc_id"], out["subnet_ids"])
     if raw.get("topic", True):
         out |= _topic(moto, region, name)
     tables = raw.get("tables", []) + ([raw["table"]] if raw.get("table") else [])
@@ -23,8 +24,8 @@ def seed(moto, raw):
     return out | {"tables": [t["TableName"] for t in tables]}
 
 
-def _network(region):
-    ec2 = ec2_backends[ACCOUNT][region]
+def _network(region, account):
+    ec2 = ec2_backends[account][region]
     vpc = ec2.create_vpc("10.0.0.0/16")
     subnets = [ec2.create_subnet(vpc.id, f"10.0.{i}.0/24", f"{region}{zone}").id for i, zone in enumerate("ab")]
     return {"vpc_id": vpc.id, "subnet_ids": subnets}

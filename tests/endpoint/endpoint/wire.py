@@ -11,7 +11,7 @@ from . import cbor, query
 from .errors import AwsError
 from .instant import Instant
 
-SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 SERVICES = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2"}  # the signing names that differ
 
 
@@ -36,13 +36,15 @@ class Call:
     protocol: str  # cbor | json | query
     operation: str
     params: dict = dataclasses.field(default_factory=dict)
+    access_key: str = ""
 
 
 def read_call(http: Http) -> Call:
     """Service and region come from the signature's scope, as signing is the one thing that all protocols share."""
     scope = SCOPE.search(http.headers.get("authorization", ""))
-    region, service = scope.groups() if scope else ("", "")
+    access_key, region, service = scope.groups() if scope else ("", "", "")
     call = Call(http, SERVICES.get(service, service), region, *_protocol(http))
+    call.access_key = access_key
     if http.headers.get("content-encoding") == "gzip":
         http.body = gzip.decompress(http.body)
         http.headers.pop("content-encoding")

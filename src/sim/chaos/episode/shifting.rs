@@ -85,7 +85,7 @@ impl Episode {
         };
         let its = &self.services[service];
         let [stable, canary] = [1 - its.canary, its.canary].map(|group| its.groups[group].clone());
-        let targets = Targets { listener_rule: its.rule.clone(), stable, canary };
+        let targets = Targets { listener_rule: its.rule.clone(), stable, canary, role_arn: None };
         let targets = (!self.random.chance(0.05)).then_some(targets);
         let state = Deployment {
             of: belongs_to(ecs, service),
