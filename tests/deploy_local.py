@@ -206,15 +206,20 @@ def check_rest(checks, outputs):
     checks.equal("dead man's alarm", (stopped.get("MetricName"), of, stopped.get("TreatMissingData")), ("TicksCompleted", [("FunctionName", "gate")], "breaching"))
 
 
-def check_left_out(checks, left_out):
+def check_left_out(checks, body, left_out):
     """What moto does not make, as the translator wrote it."""
     by_type = {one["Type"]: one["Properties"] for one in left_out.values()}
     checks.equal("left out", set(by_type), NOT_MADE - {"AWS::CloudWatch::Alarm"})
-    schedule = by_type["AWS::Scheduler::Schedule"]
-    checks.equal("schedule: every minute", schedule["ScheduleExpression"], "rate(1 minute)")
-    checks.equal("schedule: its input is a tick", json.loads(schedule["Target"]["Input"])["kind"], "tick")
-    checks.equal("schedule: its target", schedule["Target"]["Arn"], {"Fn::GetAtt": ["Function", "Arn"]})
-    checks.equal("schedule: lost ticks", schedule["Target"]["DeadLetterConfig"], {"Arn": {"Fn::GetAtt": ["Lost", "Arn"]}})
+    schedules = [one for one in left_out.values() if one["Type"] == "AWS::Scheduler::Schedule"]
+    parts = [json.loads(one["Properties"]["Target"]["Input"]["Fn::Sub"].replace("${Shards}", "8")) for one in schedules]
+    checks.equal("schedules: their inputs are ticks of all shards", sorted((one["kind"], one["shard"], one["of"]) for one in parts),
+                 [("tick", number, 8) for number in range(1, 9)])
+    checks.equal("schedules: always there", sum("Condition" not in one for one in schedules), 1)
+    for schedule in (one["Properties"] for one in schedules):
+        checks.equal("schedule: every minute", schedule["ScheduleExpression"], "rate(1 minute)")
+        checks.equal("schedule: its target", schedule["Target"]["Arn"], {"Fn::GetAtt": ["Function", "Arn"]})
+        checks.equal("schedule: its role is there", body["Resources"][schedule["Target"]["RoleArn"]["Fn::GetAtt"][0]]["Type"], "AWS::IAM::Role")
+        checks.equal("schedule: lost ticks", schedule["Target"]["DeadLetterConfig"], {"Arn": {"Fn::GetAtt": ["Lost", "Arn"]}})
     tries = by_type["AWS::Lambda::EventInvokeConfig"]
     checks.equal("failed events", tries["DestinationConfig"]["OnFailure"], {"Destination": {"Fn::GetAtt": ["Lost", "Arn"]}})
     checks.equal("url: who may call", by_type["AWS::Lambda::Url"]["AuthType"], {"Ref": "UrlAuth"})
@@ -249,7 +254,7 @@ def main():
         s3.put_object(Bucket="code", Key="bootstrap.zip", Body=b"")
         alarms = json.loads(json.dumps(template("alarms.yaml")))
         s3.put_object(Bucket="code", Key="alarms.yaml", Body=json.dumps(alarms))
-        body, left_out, status, made, outputs = deploy("gate", {"Name": "gate", "WritableRules": RULE, "WritableListeners": "none", "OnCallEmail": EMAIL})
+        body, left_out, status, made, outputs = deploy("gate", {"Name": "gate", "WritableRules": RULE, "WritableListeners": "none", "AssumableRoles": "none", "OnCallEmail": EMAIL})
         check_made(checks, body, status, made, {"AnybodyMayKnock", "KnocksMayInvoke"})
         check_table(checks, outputs["TableName"], body["Resources"]["Table"]["Properties"])
         check_topics(checks, outputs, made)
@@ -257,7 +262,7 @@ def main():
         check_function(checks, outputs, body["Resources"]["Function"]["Properties"])
         make_alarms(checks, made["Alarms"]["PhysicalResourceId"], alarms["Resources"])
         check_rest(checks, outputs)
-        check_left_out(checks, left_out)
+        check_left_out(checks, body, left_out)
         check_dashboard(checks)
     for problem in checks.problems:
         print(problem, file=sys.stderr)

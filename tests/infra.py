@@ -19,9 +19,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the adapters say of a call that failed: service and operation.
-CALLED = re.compile(r'"(cloudwatch|codedeploy|dynamodb|ecs|elbv2|sns) ([A-Z][A-Za-z]+)"')
+CALLED = re.compile(r'"(cloudwatch|codedeploy|dynamodb|ecs|elbv2|sns|sts) ([A-Z][A-Za-z]+)"')
 # A call of a client: `self.elb.describe_rules()`, over several lines or not.
-SENT = re.compile(r"\.(elb|codedeploy|ecs|dynamodb|sns|0)\s*\.((?:get|put|query|describe|modify|list|stop|continue|publish)\w*)\(\)")
+SENT = re.compile(r"\b(elb|codedeploy|ecs|dynamodb|sns|sts|(?<=\.)0)\s*\.((?:get|put|query|describe|modify|list|stop|continue|publish|assume)\w*)\(\)")
 PREFIX = {"elbv2": "elasticloadbalancing", "elb": "elasticloadbalancing", "0": "cloudwatch"}
 # For the platform and not for the adapters: Lambda's log, failed invocations, keys of one's own.
 OF_THE_PLATFORM = {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"}
@@ -52,6 +52,7 @@ RIGHTS = {
     "ReadTraffic": (None, {"elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTargetHealth"}, "*"),
     "WriteRules": ("WritesRules", {"elasticloadbalancing:ModifyRule"}, ref("WritableRules")),
     "WriteListeners": ("WritesListeners", {"elasticloadbalancing:ModifyListener"}, ref("WritableListeners")),
+    "AssumeRoles": ("AssumesRoles", {"sts:AssumeRole"}, ref("AssumableRoles")),
     "Remember": (None, {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"},
                  [att("Table.Arn"), {"Sub": "${Table.Arn}/index/by_state"}]),
     "Page": (None, {"sns:Publish"}, ref("Pages")),
@@ -99,6 +100,7 @@ def is_listed(parameter):
 CONDITIONS = {
     "WritesRules": is_listed("WritableRules"),
     "WritesListeners": is_listed("WritableListeners"),
+    "AssumesRoles": is_listed("AssumableRoles"),
     "GuardsCodeDeploy": {"Equals": [ref("GuardCodeDeploy"), "yes"]},
     "GuardsEcs": {"Equals": [ref("GuardEcs"), "yes"]},
     "HasEmail": is_set("OnCallEmail"),
@@ -107,7 +109,13 @@ CONDITIONS = {
     "HasUrl": {"Not": [{"Equals": [ref("UrlAuth"), "off"]}]},
     "IsOpen": {"Equals": [ref("UrlAuth"), "NONE"]},
     "Reserves": {"Not": [{"Equals": [ref("ReservedConcurrency"), "none"]}]},
+    "HasTwoShards": {"Not": [{"Equals": [ref("Shards"), "1"]}]},
+    "HasFourShards": {"Or": [{"Equals": [ref("Shards"), "4"]}, {"Equals": [ref("Shards"), "8"]}]},
+    "HasEightShards": {"Equals": [ref("Shards"), "8"]},
 }
+# The numbers of shards that one can have, and under which condition each schedule is there; the first always is.
+SHARDS = [1, 2, 4, 8]
+SCHEDULES = {2: "HasTwoShards", **dict.fromkeys((3, 4), "HasFourShards"), **dict.fromkeys((5, 6, 7, 8), "HasEightShards")}
 # Whom the template lets invoke the function, and when.
 DOORS = {
     "AlarmsMayInvoke": (None, {"FunctionName": ref("Function"), "Action": "lambda:InvokeFunction",
@@ -266,8 +274,8 @@ def memory(table):
         yield from same(f"table: {policy}", table.get(policy), "Retain")
 
 
-def events(function):
-    """One tick a minute, and what failed kept."""
+def events(function, main):
+    """One tick a minute for each shard, and what failed kept."""
     yield from same("events", set(function["Events"]), {"EveryMinute"})
     every_minute = function["Events"]["EveryMinute"]
     schedule = every_minute["Properties"]
@@ -275,14 +283,59 @@ def events(function):
     yield from same("schedule: every minute", schedule["ScheduleExpression"], "rate(1 minute)")
     yield from same("schedule: state", schedule["State"], ref("Ticks"))
     yield from same("schedule: ticks that can't be delivered", schedule.get("DeadLetterConfig"), {"Arn": att("Lost.Arn")})
-    tick = json.loads(schedule["Input"])
-    sample = json.loads((ROOT / "events" / "tick-scheduler.json").read_text())
-    if set(tick) != set(sample) or tick["kind"] != sample["kind"]:
-        yield f"schedule: the input has {sorted(tick)}, and events/tick-scheduler.json {sorted(sample)}"
+    yield from tick("schedule", 1, schedule["Input"])
+    yield from shards(schedule, main)
     kept = {"OnFailure": {"Type": "SQS", "Destination": att("Lost.Arn")}}
     yield from same("what failed for good", function["EventInvokeConfig"].get("DestinationConfig"), kept)
     if function["Timeout"] < 51:
         yield "timeout: an invocation ends by itself after 50 seconds, and must have them"
+
+
+def tick(what, number, written):
+    """The input is what the code takes for a tick of this shard."""
+    samples = [json.loads((ROOT / "events" / name).read_text()) for name in ("tick-scheduler.json", "tick-shard.json")]
+    fields = (ROOT / "src" / "event" / "mod.rs").read_text()
+    known = set(json.loads(re.search(r'let known = (\["kind", "scheduled_time"[^]]*\]);', fields)[1]))
+    yield from same(f"{what}: the code's fields", known, set(samples[0]) | set(samples[1]))
+    for of in SHARDS:
+        found = json.loads(written["Sub"].replace("${Shards}", str(of)))
+        yield from same(f"{what}: its fields", set(found), known)
+        yield from same(f"{what}: its part", [found.get("kind"), found.get("shard"), found.get("of")], ["tick", number, of])
+
+
+def shards(first, main):
+    """The schedules beside the first differ from it in their number alone, and there is room for all at once."""
+    parameters, resources = main["Parameters"], main["Resources"]
+    yield from same("shards: their numbers", parameters["Shards"]["AllowedValues"], [str(of) for of in SHARDS])
+    yield from same("schedule: its role", first.get("RoleArn"), att("TickRole.Arn"))
+    may = {"Description", "AssumeRolePolicyDocument", "Policies"}
+    role = resources["TickRole"]["Properties"]
+    trusted = [{"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": {"aws:SourceAccount": ref("AWS::AccountId")}}}]
+    yield from same("schedule's role: who may be it", role["AssumeRolePolicyDocument"]["Statement"], trusted)
+    yield from same("schedule's role: has nothing else", set(role), may)
+    granted = [(one["Effect"], one["Action"], one["Resource"]) for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    yield from same("schedule's role: what it may", granted, [("Allow", "lambda:InvokeFunction", att("Function.Arn")), ("Allow", "sqs:SendMessage", att("Lost.Arn"))])
+    yield from same("shards: how many by default", parameters["Shards"]["Default"], "1")
+    schedules = {name: one for name, one in resources.items() if one["Type"] == "AWS::Scheduler::Schedule"}
+    yield from same("shards", set(schedules), {f"Shard{number}" for number in SCHEDULES})
+    for number, condition in SCHEDULES.items():
+        schedule = schedules.get(f"Shard{number}", {"Properties": {"Target": {"Input": {"Sub": "{}"}}}})
+        target = dict(schedule["Properties"]["Target"])
+        yield from same(f"shard {number}: when it is there", schedule.get("Condition"), condition)
+        yield from tick(f"shard {number}", number, target.pop("Input"))
+        for key in ("ScheduleExpression", "State"):
+            yield from same(f"shard {number}: {key}", schedule["Properties"].get(key), first[key])
+        yield from same(f"shard {number}: window", schedule["Properties"].get("FlexibleTimeWindow"), {"Mode": "OFF"})
+        wanted = {"Arn": att("Function.Arn"), "RoleArn": att("TickRole.Arn"),
+                  "RetryPolicy": first["RetryPolicy"], "DeadLetterConfig": first["DeadLetterConfig"]}
+        yield from same(f"shard {number}: target", target, wanted)
+    rules = [{"RuleCondition": {"Equals": [ref("Shards"), str(of)]},
+              "Assert": {"Not": [{"Contains": [[str(few) for few in range(2, of + 1)], ref("ReservedConcurrency")]}]}}
+             for of in SHARDS[1:]]
+    found = [{"RuleCondition": rule["RuleCondition"], "Assert": one["Assert"]}
+             for rule in main["Rules"].values() for one in rule["Assertions"]]
+    yield from same("reserved concurrency: room for all shards and a caller", found, rules)
 
 
 def doors(resources):
@@ -318,7 +371,7 @@ def check():
     yield from same("function: its role", function["Role"], att("Role.Arn"))
     yield from environment(function, main["Parameters"])
     yield from memory(resources["Table"])
-    yield from events(function)
+    yield from events(function, main)
     yield from doors(resources)
     yield from alarms(resources["Alarms"])
 

@@ -269,10 +269,15 @@ fn every_right_of_the_role_is_explained_and_people_need_no_other() {
         .skip(1)
         .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
         .collect();
-    assert_eq!(policies.len(), 3);
-    // The first is for callers of the URL, the others for people.
+    assert_eq!(policies.len(), 5);
+    // The first is for callers of the URL, two for people, and then come trust and rights of a role of another account.
     assert_may_call_the_url_alone(&policies[0]);
-    for policy in &policies[1..] {
+    assert_eq!(actions(&policies[3].to_string()), set(["sts:AssumeRole"].into_iter()));
+    let there = ["ReadMetrics", "ReadTraffic", "WriteRules"];
+    let own = role.split("Sid: ").filter(|own| there.contains(&own.lines().next().unwrap()));
+    let wanted = own.flat_map(|own| actions(own.split("Resource:").next().unwrap())).collect();
+    assert_same("the role of another account", &actions(&policies[4].to_string()), &wanted);
+    for policy in [&policies[1], &policies[2], &policies[4]] {
         let asked = actions(&policy.to_string());
         assert!(asked.len() > 1, "{asked:?}");
         let more: Vec<_> = asked.difference(&granted).filter(|action| *action != OF_DOCTOR).collect();
