@@ -192,9 +192,10 @@ impl RecordStore for AwsPlatform {
 }
 
 impl AwsPlatform {
-    /// The records in a state, as far as the index knows.
+    /// The records in a state, as far as the index knows. Each page is read before the next one is asked for: the items
+    /// of all pages would take as much memory again as the records.
     async fn in_state(&self, state: &str) -> Result<Running, Failure> {
-        let (mut items, mut start) = (Vec::new(), None);
+        let (mut running, mut start) = (Running::default(), None);
         loop {
             let page = self
                 .dynamodb
@@ -208,10 +209,10 @@ impl AwsPlatform {
                 .send()
                 .await
                 .map_err(|error| failure(QUERY, error))?;
-            items.extend(page.items.unwrap_or_default());
+            add_readable(&mut running, page.items.unwrap_or_default());
             start = page.last_evaluated_key.filter(|key| !key.is_empty());
             if start.is_none() {
-                return Ok(readable(&items));
+                return Ok(running);
             }
         }
     }
@@ -284,10 +285,9 @@ fn found(error: Option<&PutItemError>) -> Option<&Item> {
 }
 
 /// The records of items. One that can't be read must not stop the others; it goes to the log, and to the caller.
-fn readable(items: &[Item]) -> Running {
-    let mut running = Running::default();
+fn add_readable(running: &mut Running, items: Vec<Item>) {
     for item in items {
-        match read_record(item) {
+        match read_record(&item) {
             Ok(record) => running.records.push(record),
             Err(error) => {
                 tracing::error!(error, "record is unreadable; its rollout is not watched");
@@ -295,7 +295,6 @@ fn readable(items: &[Item]) -> Running {
             }
         }
     }
-    running
 }
 
 fn malformed(operation: &'static str) -> impl Fn(String) -> Failure {
@@ -329,7 +328,8 @@ mod tests {
     #[test]
     fn an_unreadable_record_is_told_by_the_name_of_its_rollout() {
         let item: Item = HashMap::from([("pk".to_owned(), string("rollout#api"))]);
-        let running = readable(&[item]);
+        let mut running = Running::default();
+        add_readable(&mut running, vec![item]);
         assert!(running.records.is_empty());
         assert!(running.unreadable[0].contains("record of api"), "{running:?}");
     }

@@ -1,5 +1,6 @@
 //! The function's process, started as Lambda starts it.
 
+use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -67,6 +68,22 @@ impl Gate {
             (polls(endpoint) > before).then_some(())
         });
         gate
+    }
+
+    /// The most memory it ever had, in megabytes, where the system says so.
+    pub(crate) fn peak_memory_mb(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes / 1_024)
+    }
+
+    /// Processor time that it used so far, where the system says so.
+    pub(crate) fn processor_time(&self) -> Option<Duration> {
+        // Hundredths of a second in user mode and in the kernel, counted from the name, which ends with a bracket.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2);
+        let hundredths: u64 = fields.map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+        Some(Duration::from_millis(hundredths * 10))
     }
 
     /// What it wrote so far.

@@ -35,6 +35,7 @@ mod preserved;
 mod refusals;
 mod roles;
 mod run;
+mod scale;
 mod service_deployments;
 mod setup;
 mod targets;

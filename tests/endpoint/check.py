@@ -859,12 +859,42 @@ def a_role_acts_in_its_account_and_the_journal_tells_which_it_was():
 
 
 @check
+def a_copy_has_all_that_its_original_has_under_a_name_of_its_own():
+    world = control("POST", "seed", {"table": TABLE, "weights": {"stable": 95, "canary": 5}})
+    groups = [world["target_groups"][g] for g in ("stable", "canary")]
+    dimension = lambda arn: {"TargetGroup": arn.rsplit(":", 1)[1]}
+    control("POST", "metrics", [{"namespace": "T", "name": "n", "minute": rfc(0), "value": 7, "dimensions": dimension(groups[1])}])
+    body = {"plan": {"rollout": "shop", "listener_rule": world["rule_arn"], "stable": groups[0]}}
+    client("dynamodb").put_item(TableName="state", Item={"pk": {"S": "rollout#shop"}, "sk": {"S": "record"}, "body": {"S": json.dumps(body)}})
+    asked = {"rollout": "shop", "rule_arn": world["rule_arn"], "target_groups": groups, "table": "state", "names": [f"shop-{i}" for i in range(30)]}
+    made = control("POST", "copies", asked)
+    assert len(made) == 30 and len({of["rule_arn"] for of in made.values()} | {world["rule_arn"]}) == 31, made
+    copy = made["shop-29"]
+    rule = client("elbv2").describe_rules(RuleArns=[copy["rule_arn"]])["Rules"][0]
+    assert [(g["TargetGroupArn"], g["Weight"]) for g in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]] == list(zip(copy["target_groups"], (95, 5))), rule
+    health = client("elbv2").describe_target_health(TargetGroupArn=copy["target_groups"][0])["TargetHealthDescriptions"]
+    assert [t["TargetHealth"]["State"] for t in health] == ["healthy", "healthy"], health
+    item = client("dynamodb").get_item(TableName="state", Key={"pk": {"S": "rollout#shop-29"}, "sk": {"S": "record"}})["Item"]
+    expected = {"rollout": "shop-29", "listener_rule": copy["rule_arn"], "stable": copy["target_groups"][0]}
+    assert json.loads(item["body"]["S"])["plan"] == expected, item
+    assert [m["sum"] for m in control("GET", "metrics?namespace=T") if m["dimensions"] == dimension(copy["target_groups"][1])] == [7]
+    client("elbv2").modify_rule(RuleArn=copy["rule_arn"], Actions=[{"Type": "forward", "TargetGroupArn": copy["target_groups"][0]}])
+    untouched = client("elbv2").describe_rules(RuleArns=[world["rule_arn"]])["Rules"][0]["Actions"][0]["ForwardConfig"]["TargetGroups"]
+    assert [g["Weight"] for g in untouched] == [95, 5], untouched
+    control("POST", "faults", [{"op": "GetItem", "code": "X"}])
+    with refused("X"):
+        client("dynamodb").get_item(TableName="state", Key={"pk": {"S": "a"}, "sk": {"S": "b"}})
+    calls = control("GET", "calls")
+    assert calls["dynamodb GetItem"] == {"calls": 2, "failed": 1} and calls["elbv2 ModifyRule"] == {"calls": 1, "failed": 0}, calls
+
+
+@check
 def wrong_control_calls_are_refused():
     for path, body in (("faults", [{"op": "X", "cod": "Y"}]), ("faults", [{"op": "X", "kind": "odd"}]), ("faults", [{"op": "Publish", "kind": "ignored"}]),
                        ("faults", [{"op": "ModifyRule", "kind": "ignored", "answer": "odd"}]), ("faults", [{"op": "X"}]), ("seed", {"wieghts": {}}),
                        ("metrics", [{"name": "n"}]), ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0)}]),
                        ("metrics", [{"namespace": "T", "name": "n", "minute": "2026-01-01T00:00:30Z", "value": 1}]),
-                       ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0), "valeu": 1}]), ("invoke", {}), ("deployments", [{}]), ("deployments", [{"id": "d-A", "targets": [{"ecsTarget": {"taskSets": []}}]}]),
+                       ("metrics", [{"namespace": "T", "name": "n", "minute": rfc(0), "valeu": 1}]), ("invoke", {}), ("copies", {"rollout": "shop"}), ("deployments", [{}]), ("deployments", [{"id": "d-A", "targets": [{"ecsTarget": {"taskSets": []}}]}]),
                        ("deployments", [{"id": "d-A", "targets": [{}]}]), ("deployments", [{"id": "d-A", "status": "Going"}])):
         assert "error" in control("POST", path, body, status=400), (path, body)
     control("GET", "nothing", status=404)

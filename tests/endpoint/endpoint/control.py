@@ -7,6 +7,7 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
 from . import cloudwatch
+from .copies import copies
 from .errors import ControlError
 from .moto_app import ACCOUNT
 from .seed import seed
@@ -26,6 +27,7 @@ class Control:
             ("GET", "faults"): lambda body, q: aws.faults.list(),
             ("DELETE", "faults"): lambda body, q: aws.faults.clear(),
             ("GET", "journal"): lambda body, q: aws.journal.list(q.get("service"), q.get("operation"), int(q.get("since", 0))),
+            ("GET", "calls"): lambda body, q: aws.journal.counts(),
             ("DELETE", "journal"): lambda body, q: aws.journal.clear(),
             ("POST", "metrics"): lambda body, q: cloudwatch.publish(aws.cloudwatch, body),
             ("GET", "metrics"): lambda body, q: cloudwatch.dump(aws.cloudwatch, q.get("namespace")),
@@ -36,6 +38,7 @@ class Control:
             ("GET", "service_deployments"): lambda body, q: aws.ecs.state(),
             ("POST", "clock"): self.set_clock,
             ("POST", "seed"): lambda body, q: seed(aws.moto, body),
+            ("POST", "copies"): lambda body, q: copies(aws.moto, aws.cloudwatch, body),
             ("GET", "messages"): lambda body, q: self.messages(q["queue"]),
             ("GET", "published"): lambda body, q: self.published(q["topic"]),
             ("POST", "invoke"): lambda body, q: runtime.invoke(body),

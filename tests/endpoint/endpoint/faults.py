@@ -124,6 +124,16 @@ class Journal:
             return [e for e in self.entries
                     if service in (None, e["service"]) and operation in (None, e["operation"]) and e["seq"] > since]
 
+    def counts(self):
+        """How many calls there were of each kind, and how many of them failed."""
+        found = {}
+        with self.lock:
+            for entry in self.entries:
+                calls = found.setdefault(f"{entry['service']} {entry['operation']}", {"calls": 0, "failed": 0})
+                calls["calls"] += 1
+                calls["failed"] += entry["error"] is not None
+        return found
+
     def clear(self):
         with self.lock:
             self.entries = []
