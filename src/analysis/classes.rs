@@ -86,6 +86,8 @@ struct Class<'a> {
     step: [Tally; 2],
     /// How common the class is in each arm, stable first, in all minutes so far.
     seen: [Tally; 2],
+    /// Samples of each arm in the minute that is looked at. They stay here so that a minute takes no memory.
+    minute: [u64; 2],
 }
 
 impl<'a> Class<'a> {
@@ -97,6 +99,7 @@ impl<'a> Class<'a> {
             health: [(); 2].map(|()| CeiledEvidence::new(beta).expect(CHECKED)),
             step: Default::default(),
             seen: Default::default(),
+            minute: [0; 2],
         }
     }
 
@@ -105,6 +108,20 @@ impl<'a> Class<'a> {
         self.health = [(); 2].map(|()| CeiledEvidence::new(beta).expect(CHECKED));
         if let Some(bench) = &mut self.bench {
             bench.releases.open_step();
+        }
+    }
+
+    /// Weighs a minute, in both directions.
+    fn weigh(&mut self, table: Table, tolerate: Times, within: Times, setting: &Setting) {
+        let bench = self.bench.get_or_insert_with(|| bench(&self.burn_in, tolerate, within, setting.sticky));
+        let temper = Temper { design_effect: bench.calibration.design_effect, cap: setting.cap };
+        let release = bench.releases.next();
+        if let Some(advice) = &mut bench.advice {
+            advice.weigh(table, release, temper);
+        }
+        let ln_e = bench.drain.weigh(table, release, temper);
+        for (health, ln_e) in self.health.iter_mut().zip(ln_e) {
+            health.step(ln_e).expect("log e-values of checked counts are finite");
         }
     }
 
@@ -153,12 +170,6 @@ impl<'a> Class<'a> {
     }
 }
 
-/// A minute of one arm by the plan's classes, "other" last.
-struct Spread {
-    counts: Vec<u64>,
-    total: u64,
-}
-
 /// Classes on their way through a window.
 #[derive(Debug, Clone)]
 pub(super) struct ClassesJudge<'a> {
@@ -188,90 +199,73 @@ impl<'a> ClassesJudge<'a> {
         if place.opens_step {
             self.classes.iter_mut().for_each(|class| class.open_step(self.setting.beta));
         }
-        let stable = row.arm(Arm::Stable).and_then(|counts| self.spread(counts));
-        let canary = row.arm(Arm::Canary).and_then(|counts| self.spread(counts));
-        if let (Some(stable), Some(canary)) = (&stable, &canary) {
-            self.compare(row, place, stable, canary);
+        let mut count = |at: usize, arm| row.arm(arm).and_then(|counts| self.count(at, counts));
+        let totals = [count(0, Arm::Stable), count(1, Arm::Canary)];
+        if let [Some(stable), Some(canary)] = totals {
+            self.compare(row, place, [stable, canary]);
         }
-        let spreads = [stable, canary];
-        for (arm, spread) in spreads.iter().enumerate() {
-            self.learn(arm, spread.as_ref());
-        }
-        spreads.map(|spread| spread.map_or(0, |spread| spread.total))
+        self.learn(totals);
+        totals.map(Option::unwrap_or_default)
     }
 
-    /// Learns from a minute of one arm how common classes are; it is judged by the minutes before.
-    fn learn(&mut self, arm: usize, spread: Option<&Spread>) {
-        if let Some(Spread { counts, total }) = spread {
-            for (class, bad) in self.classes.iter_mut().zip(counts) {
-                class.seen[arm].add(Tally { bad: *bad, total: *total });
-            }
-        }
-    }
-
-    fn compare(&mut self, row: &Row, place: Place, stable: &Spread, canary: &Spread) {
-        let tallies = self.tallies(stable, canary);
-        for (class, [stable, canary]) in self.classes.iter_mut().zip(&tallies) {
-            match place.exclusion {
-                None => {
-                    class.step[0].add(*stable);
-                    class.step[1].add(*canary);
-                }
-                Some(Exclusion::BurnIn) => class.burn_in.see(table(*stable, *canary)),
-                Some(_) => {}
-            }
-        }
-        if place.exclusion.is_none() {
-            self.weigh(row, &tallies);
-        }
-    }
-
-    fn spread(&mut self, counts: &ArmCounts) -> Option<Spread> {
+    /// Counts a minute of one arm by the plan's classes; answers all samples of the arm.
+    fn count(&mut self, arm: usize, counts: &ArmCounts) -> Option<u64> {
         let classes = counts.classes(self.name)?;
-        let mut spread = Spread { counts: vec![0; self.classes.len()], total: classes.values().sum() };
+        self.classes.iter_mut().for_each(|class| class.minute[arm] = 0);
         for (class, count) in classes {
             let at = self.rule.values.iter().position(|value| value == class);
             if at.is_none() && !self.unknown.contains(class) {
                 self.unknown.insert(class.clone());
             }
-            spread.counts[at.unwrap_or(self.rule.values.len())] += count;
+            // The last one is "other".
+            self.classes[at.unwrap_or(self.rule.values.len())].minute[arm] += count;
         }
-        Some(spread)
+        Some(classes.values().sum())
+    }
+
+    /// Learns from a minute how common classes are; it is judged by the minutes before.
+    fn learn(&mut self, totals: [Option<u64>; 2]) {
+        for (arm, total) in totals.into_iter().enumerate() {
+            let Some(total) = total else { continue };
+            for class in &mut self.classes {
+                class.seen[arm].add(Tally { bad: class.minute[arm], total });
+            }
+        }
     }
 
     /// Each class against the rest, rare ones counted as "other".
-    fn tallies(&self, stable: &Spread, canary: &Spread) -> Vec<[Tally; 2]> {
+    fn compare(&mut self, row: &Row, place: Place, totals: [u64; 2]) {
+        let weighed = place.exclusion.is_none().then(|| self.tolerated(row));
         let last = self.classes.len() - 1;
-        let mut pair = [stable.counts.clone(), canary.counts.clone()];
-        for (at, _) in self.classes[..last].iter().enumerate().filter(|(_, class)| class.is_rare()) {
-            for counts in &mut pair {
-                counts[last] += std::mem::take(&mut counts[at]);
+        let rare = self.classes[..last].iter().filter(|class| class.is_rare());
+        let rare =
+            rare.fold([0; 2], |[stable, canary], class| [stable + class.minute[0], canary + class.minute[1]]);
+        for (at, class) in self.classes.iter_mut().enumerate() {
+            let is_rare = at < last && class.is_rare();
+            let [stable, canary] = [0, 1].map(|arm| {
+                let bad = match at {
+                    _ if is_rare => 0,
+                    _ if at == last => class.minute[arm] + rare[arm],
+                    _ => class.minute[arm],
+                };
+                Tally { bad, total: totals[arm] }
+            });
+            match (weighed, place.exclusion) {
+                (Some(tolerate), _) => {
+                    class.step[0].add(stable);
+                    class.step[1].add(canary);
+                    class.weigh(table(stable, canary), tolerate, self.rule.promote_within, &self.setting);
+                }
+                (None, Some(Exclusion::BurnIn)) => class.burn_in.see(table(stable, canary)),
+                (None, _) => {}
             }
         }
-        let tally = |counts: &[u64], at: usize, total| Tally { bad: counts[at], total };
-        let of_class = |at| [tally(&pair[0], at, stable.total), tally(&pair[1], at, canary.total)];
-        (0..=last).map(of_class).collect()
     }
 
-    fn weigh(&mut self, row: &Row, tallies: &[[Tally; 2]]) {
+    /// What is tolerated from the first minute on that is judged.
+    fn tolerated(&mut self, row: &Row) -> Times {
         let tolerate = self.rule.tolerate.unwrap_or_else(|| self.setting.default_tolerance(row));
-        let tolerate = *self.tolerate.get_or_insert(tolerate);
-        let cap = self.setting.cap;
-        for (class, [stable, canary]) in self.classes.iter_mut().zip(tallies) {
-            let table = table(*stable, *canary);
-            let bench = class.bench.get_or_insert_with(|| {
-                bench(&class.burn_in, tolerate, self.rule.promote_within, self.setting.sticky)
-            });
-            let temper = Temper { design_effect: bench.calibration.design_effect, cap };
-            let release = bench.releases.next();
-            if let Some(advice) = &mut bench.advice {
-                advice.weigh(table, release, temper);
-            }
-            let ln_e = bench.drain.weigh(table, release, temper);
-            for (health, ln_e) in class.health.iter_mut().zip(ln_e) {
-                health.step(ln_e).expect("log e-values of checked counts are finite");
-            }
-        }
+        *self.tolerate.get_or_insert(tolerate)
     }
 
     pub(super) fn e_harm(&self) -> f64 {

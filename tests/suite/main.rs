@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod alarms;
+mod allocations;
 mod brakes;
 mod calibrate;
 mod callers;
