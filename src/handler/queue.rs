@@ -57,10 +57,11 @@ pub(super) fn last_seen(record: &Record) -> Minute {
     record.unread_since.map_or(ticked, |since| ticked.min(Minute::of(since)))
 }
 
-/// The most urgent first, and of those who are alike whoever was not ticked for longest. Neighbours in time are next to
-/// each other, for a call reads the same minutes of all that it asks for.
+/// The most urgent first, and of those who are alike whoever was not seen whole for longest: to be ticked without the
+/// metrics is no turn, or the same ones would be without them in every tick. Neighbours in time are next to each other,
+/// for a call reads the same minutes of all that it asks for.
 pub(super) fn in_order(mut records: Vec<&Record>) -> Vec<&Record> {
-    let key = |record: &Record| (last_ticked(record), record.started.at, record.plan.rollout.clone());
+    let key = |record: &Record| (last_seen(record), record.started.at, record.plan.rollout.clone());
     records.sort_by_cached_key(|record| (urgency(record), key(record)));
     let rest = records.split_off(records.partition_point(|record| urgency(record) < Urgency::Usual));
     let mut rest = rest.into_iter().peekable();
@@ -291,6 +292,14 @@ mod tests {
         assert_eq!(pace.take(size, second(60)), first);
         (0..100).for_each(|_| pace.learn(true, false, second(60)));
         assert!(pace.take(size, second(61)) < second(10), "it is never given up");
+    }
+
+    #[test]
+    fn who_was_ticked_without_being_seen_comes_before_who_was_seen() {
+        let mut unseen = record("younger-and-unseen", 9, 0.0);
+        unseen.started.at = at(2);
+        unseen.unread_since = Some(at(5));
+        assert_eq!(names(&[record("seen", 9, 0.0), unseen]), ["younger-and-unseen", "seen"]);
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl<'a, P: Platform, T: Time> Round<'a, P, T> {
             }
             left.unread = true;
             // Those that were seen lately can wait for the next tick. The others are blind, and must know it.
-            left.tasks.retain(|task| !self.was_seen_lately(task.record));
+            left.tasks.retain(|task| needs_no_metrics(task.record) || !self.was_seen_lately(task.record));
         }
         let many = left.tasks.len().min(GROUP_ROLLOUTS);
         if many == 0 || is_late(now) {
@@ -323,7 +323,9 @@ impl<'a, P: Platform, T: Time> Round<'a, P, T> {
         lock(&self.pace).learn(metrics, rules, self.turn.time.spent());
         let mut to_do = Vec::with_capacity(tasks.len());
         for (task, sight) in tasks.into_iter().zip(sights) {
-            let again = sight.throttled != Throttled::default() && !unread && self.may_wait(task);
+            let Throttled { metrics, rules } = sight.throttled;
+            let lacks = rules || (metrics && !needs_no_metrics(task.record));
+            let again = lacks && !unread && self.may_wait(task);
             if again && !lock(&self.left).unread {
                 lock(&self.left).tasks.push_front(Task { tried: task.tried + 1, ..task });
             } else if !again {
@@ -382,6 +384,11 @@ impl<'a, P: Platform, T: Time> Round<'a, P, T> {
         }
         all
     }
+}
+
+/// Whatever the metrics say, its canary goes down.
+fn needs_no_metrics(record: &Record) -> bool {
+    record.phase == Phase::Draining
 }
 
 /// In the order of the store: within a group nobody waits for another one.

@@ -176,8 +176,8 @@ impl<'a, T: Time> Network<'a, T> {
         let mut has = |quota: &Quota, need: f64| {
             let bucket = buckets.get_mut(quota).expect("every quota has a bucket");
             bucket.fill(now);
-            // What is larger than the bucket waits until that is full.
-            bucket.tokens >= need.min(bucket.rate.at_once)
+            // What is larger than the bucket waits until that is full; a bucket without room lets nothing through.
+            bucket.rate.at_once > 0.0 && bucket.tokens >= need.min(bucket.rate.at_once)
         };
         if !needs.iter().all(|(quota, need)| has(quota, *need)) {
             return false;
