@@ -170,7 +170,7 @@ fn a_canary_that_can_not_be_read_for_minutes_is_blind_and_not_just_late() {
 
 #[test]
 fn those_that_there_is_no_time_to_read_are_told_that_they_are_blind() {
-    let fleet = fleet(240, 0);
+    let fleet = fleet(400, 0);
     let none = [(Quota::MetricCalls, rate(0.0, 0.0))];
     let seen = || records(&fleet).iter().filter(|record| record.unread_since.is_none()).count();
     for minute in 0..4 {
