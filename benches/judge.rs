@@ -89,7 +89,7 @@ fn verdicts(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    // At most with the square root of the counts.
+    // About with the square root of the counts.
     let mut group = criterion.benchmark_group("judge/5checks/240min/counts");
     for scale in SCALES {
         let window = traffic::window(240, scale);
