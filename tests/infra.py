@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What the adapters say of a call that failed: service and operation.
 CALLED = re.compile(r'"(cloudwatch|codedeploy|dynamodb|ecs|elbv2|sns|sts) ([A-Z][A-Za-z]+)"')
 # A call of a client: `self.elb.describe_rules()`, over several lines or not.
-SENT = re.compile(r"\b(elb|codedeploy|ecs|dynamodb|sns|sts|(?<=\.)0)\s*\.((?:get|put|query|describe|modify|list|stop|continue|publish|assume)\w*)\(\)")
+SENT = re.compile(r"\b(elb|codedeploy|ecs|dynamodb|sns|sts|(?<=\.)0)(?:\(\))?\s*\.((?:get|put|query|describe|modify|list|stop|continue|publish|assume)\w*)\(\)")
 PREFIX = {"elbv2": "elasticloadbalancing", "elb": "elasticloadbalancing", "0": "cloudwatch"}
 # For the platform and not for the adapters: Lambda's log, failed invocations, keys of one's own.
 OF_THE_PLATFORM = {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"}

@@ -76,7 +76,7 @@ impl AwsPlatform {
     pub(super) async fn answer_hook(&self, id: &str, execution: &str, told: &Told) -> Result<(), Failure> {
         let status = if told.pass { Answer::Succeeded } else { Answer::Failed };
         let put = self
-            .codedeploy
+            .codedeploy()
             .put_lifecycle_event_hook_execution_status()
             .deployment_id(id)
             .lifecycle_event_hook_execution_id(execution)
@@ -102,7 +102,7 @@ impl AwsPlatform {
 
     /// Stops a deployment, and lets it go back.
     pub(super) async fn stop_code_deployment(&self, id: &str) -> Result<(), Failure> {
-        let stop = self.codedeploy.stop_deployment().deployment_id(id).auto_rollback_enabled(true);
+        let stop = self.codedeploy().stop_deployment().deployment_id(id).auto_rollback_enabled(true);
         let Err(error) = stop.send().await else { return Ok(()) };
         let kind = error.as_service_error().and_then(|service| match service {
             service if service.is_deployment_already_completed_exception() => Some(FailureKind::Conflict),
@@ -114,7 +114,7 @@ impl AwsPlatform {
     }
 
     async fn code_deployment_info(&self, id: &str) -> Result<DeploymentInfo, Failure> {
-        let got = self.codedeploy.get_deployment().deployment_id(id).send().await;
+        let got = self.codedeploy().get_deployment().deployment_id(id).send().await;
         let got = got.map_err(|error| {
             let gone = error.as_service_error().is_some_and(|e| e.is_deployment_does_not_exist_exception());
             let failed = failure(GET, error);
@@ -125,10 +125,10 @@ impl AwsPlatform {
 
     /// The one target of a deployment to ECS or Lambda, as both have it.
     async fn target(&self, id: &str) -> Result<Option<Target>, Failure> {
-        let listed = self.codedeploy.list_deployment_targets().deployment_id(id).send().await;
+        let listed = self.codedeploy().list_deployment_targets().deployment_id(id).send().await;
         let listed = listed.map_err(|error| failure(LIST_TARGETS, error))?;
         let Some(target) = listed.target_ids().first() else { return Ok(None) };
-        let got = self.codedeploy.get_deployment_target().deployment_id(id).target_id(target).send().await;
+        let got = self.codedeploy().get_deployment_target().deployment_id(id).target_id(target).send().await;
         Ok(got.map_err(|error| failure(GET_TARGET, error))?.deployment_target)
     }
 }

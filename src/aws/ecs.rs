@@ -32,7 +32,7 @@ impl AwsPlatform {
             return Err(plain(DESCRIBE, FailureKind::NotFound, "the deployment has no two revisions"));
         };
         let revisions =
-            self.ecs.describe_service_revisions().service_revision_arns(&old).service_revision_arns(&new);
+            self.ecs().describe_service_revisions().service_revision_arns(&old).service_revision_arns(&new);
         let answer = revisions.send().await.map_err(|error| failure(REVISIONS, error))?;
         let found = |arn: &str| {
             answer.service_revisions().iter().find(|revision| revision.service_revision_arn() == Some(arn))
@@ -53,7 +53,7 @@ impl AwsPlatform {
     pub(super) async fn answer_pause(&self, arn: &str, hook: &str, told: &Told) -> Result<(), Failure> {
         let action = if told.pass { Action::Continue } else { Action::Rollback };
         let answer =
-            self.ecs.continue_service_deployment().service_deployment_arn(arn).hook_id(hook).action(action);
+            self.ecs().continue_service_deployment().service_deployment_arn(arn).hook_id(hook).action(action);
         let Err(error) = answer.send().await else { return Ok(()) };
         // The two words that ECS has for a request that makes no sense.
         let senseless = error
@@ -73,7 +73,7 @@ impl AwsPlatform {
     /// Stops a service deployment and lets it go back.
     pub(super) async fn stop_service_deployment(&self, arn: &str) -> Result<(), Failure> {
         let kind = StopServiceDeploymentStopType::Rollback;
-        let stop = self.ecs.stop_service_deployment().service_deployment_arn(arn).stop_type(kind);
+        let stop = self.ecs().stop_service_deployment().service_deployment_arn(arn).stop_type(kind);
         let Err(error) = stop.send().await else { return Ok(()) };
         let kind = error.as_service_error().and_then(|service| match service {
             service if service.is_conflict_exception() => Some(FailureKind::Conflict),
@@ -85,7 +85,7 @@ impl AwsPlatform {
     }
 
     async fn described(&self, arn: &str) -> Result<ServiceDeployment, Failure> {
-        let describe = self.ecs.describe_service_deployments().service_deployment_arns(arn);
+        let describe = self.ecs().describe_service_deployments().service_deployment_arns(arn);
         let answer = describe.send().await.map_err(|error| failure(DESCRIBE, error))?;
         let found = answer.service_deployments.unwrap_or_default().into_iter().next();
         found.ok_or_else(|| plain(DESCRIBE, FailureKind::NotFound, format!("no service deployment {arn}")))

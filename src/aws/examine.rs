@@ -151,7 +151,7 @@ async fn metrics(platform: &AwsPlatform, plan: &Plan, at: Timestamp) -> Result<M
 
 async fn subscribers(platform: &AwsPlatform) -> Option<Result<Subscribers, Failure>> {
     let topic = Some(&platform.settings.topic_arn).filter(|topic| !topic.is_empty())?;
-    let answer = platform.sns.get_topic_attributes().topic_arn(topic).send().await;
+    let answer = platform.sns().get_topic_attributes().topic_arn(topic).send().await;
     Some(answer.map_err(|error| failure(GET_TOPIC_ATTRIBUTES, error)).and_then(|answer| {
         let attributes = answer.attributes.unwrap_or_default();
         let number = |name: &str| {

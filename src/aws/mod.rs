@@ -18,6 +18,7 @@ mod examine;
 mod failure;
 #[cfg(test)]
 mod fixture;
+mod https;
 mod items;
 pub mod logging;
 mod measure;
@@ -25,7 +26,7 @@ mod queries;
 mod sns;
 mod sts;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -68,17 +69,18 @@ pub struct AwsSettings {
     pub keep_log: Span,
 }
 
-/// AWS as the handler's platform.
+/// AWS as the handler's platform. What few invocations need is made when it is needed.
 #[derive(Debug, Clone)]
 pub struct AwsPlatform {
     cloudwatch: CloudWatch,
-    codedeploy: aws_sdk_codedeploy::Client,
-    ecs: aws_sdk_ecs::Client,
+    codedeploy: OnceLock<aws_sdk_codedeploy::Client>,
+    ecs: OnceLock<aws_sdk_ecs::Client>,
     elb: aws_sdk_elasticloadbalancingv2::Client,
     dynamodb: aws_sdk_dynamodb::Client,
-    sns: aws_sdk_sns::Client,
+    sns: OnceLock<aws_sdk_sns::Client>,
     roles: Roles,
     github: Option<Arc<Github>>,
+    config: SdkConfig,
     settings: AwsSettings,
     log_group: Option<String>,
     runbook: Option<String>,
@@ -90,13 +92,14 @@ impl AwsPlatform {
     pub fn new(config: &SdkConfig, settings: AwsSettings) -> Self {
         Self {
             cloudwatch: CloudWatch::new(config),
-            codedeploy: aws_sdk_codedeploy::Client::new(config),
-            ecs: aws_sdk_ecs::Client::new(config),
+            codedeploy: OnceLock::new(),
+            ecs: OnceLock::new(),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
-            sns: aws_sdk_sns::Client::new(config),
+            sns: OnceLock::new(),
             roles: Roles::new(config, &settings.table),
             github: None,
+            config: config.clone(),
             settings,
             log_group: None,
             runbook: None,
@@ -117,12 +120,24 @@ impl AwsPlatform {
 
     /// With a GitHub App, whose deployments are told.
     #[must_use]
-    pub fn with_github(self, github: Option<Github>) -> Self {
-        Self { github: github.map(Arc::new), ..self }
+    pub fn with_github(self, github: Option<Arc<Github>>) -> Self {
+        Self { github, ..self }
     }
 }
 
 impl AwsPlatform {
+    fn codedeploy(&self) -> &aws_sdk_codedeploy::Client {
+        self.codedeploy.get_or_init(|| aws_sdk_codedeploy::Client::new(&self.config))
+    }
+
+    fn ecs(&self) -> &aws_sdk_ecs::Client {
+        self.ecs.get_or_init(|| aws_sdk_ecs::Client::new(&self.config))
+    }
+
+    fn sns(&self) -> &aws_sdk_sns::Client {
+        self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.config))
+    }
+
     /// What acts for rollouts of a role, or by the function's own rights.
     async fn clients(&self, role_arn: Option<&str>) -> Result<Clients, Failure> {
         match role_arn {
@@ -169,6 +184,7 @@ fn loader() -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(timeouts)
+        .http_client(https::client())
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl AwsPlatform {
         subject: Option<String>,
     ) -> Result<(), aws_sdk_sns::error::SdkError<PublishError>> {
         let mut publish = self
-            .sns
+            .sns()
             .publish()
             .topic_arn(&self.settings.topic_arn)
             .set_subject(subject)

@@ -1,6 +1,7 @@
 //! The Lambda function: wiring only.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use canary_gate::aws::{AwsPlatform, AwsSettings, logging, sdk_config};
 use canary_gate::clock::Clock;
@@ -10,6 +11,7 @@ use canary_gate::handler::{Doors, HandlerError, Options, handle_within, life, te
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
 /// A handler's error in the Lambda runtime's words: a stable type, and the message with its causes.
@@ -69,6 +71,19 @@ fn trace_id(context: &Context) -> Option<&str> {
     context.xray_trace_id.as_deref().and_then(logging::trace_id)
 }
 
+async fn connect(settings: &Settings, github: Option<Arc<Github>>) -> AwsPlatform {
+    let of_installation = AwsSettings {
+        table: settings.table.clone(),
+        topic_arn: settings.topic_arn.clone(),
+        keep_log: settings.keep_log,
+    };
+    AwsPlatform::new(&sdk_config().await, of_installation)
+        .with_github(github)
+        // Lambda's own word for where the lines above go.
+        .with_log_group(std::env::var("AWS_LAMBDA_LOG_GROUP_NAME").ok())
+        .with_runbook(settings.runbook.clone())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let settings = match Settings::from_vars(std::env::vars()) {
@@ -80,23 +95,14 @@ async fn main() -> ExitCode {
         Err(rejected) => return give_up(&rejected),
     };
     logging::begin(&settings.log);
-    let sdk = sdk_config().await;
-    let platform = AwsPlatform::new(
-        &sdk,
-        AwsSettings {
-            table: settings.table.clone(),
-            topic_arn: settings.topic_arn.clone(),
-            keep_log: settings.keep_log,
-        },
-    )
-    .with_github(github)
-    // Lambda's own word for where the lines below go.
-    .with_log_group(std::env::var("AWS_LAMBDA_LOG_GROUP_NAME").ok())
-    .with_runbook(settings.runbook.clone());
     let options = Options { watermark: settings.watermark, clock: settings.clock };
     let doors = Doors::new(settings.callers.clone()).with_github(settings.github.as_ref());
-    let (platform, options, doors) = (&platform, &options, &doors);
+    // Made when the first event is there: the function is ready sooner, and the first answer comes no later.
+    let platform = OnceCell::new();
+    let (settings, github) = (&settings, github.map(Arc::new));
+    let (platform, options, doors, github) = (&platform, &options, &doors, &github);
     let service = service_fn(move |event: LambdaEvent<Value>| async move {
+        let platform = platform.get_or_init(|| connect(settings, github.clone())).await;
         let span = logging::invocation(&event.context.request_id, trace_id(&event.context));
         answer(platform, options, doors, &event.payload, &event.context).instrument(span).await
     });

@@ -93,7 +93,7 @@ impl Open {
         let store = store.transpose().map_err(|why| cli::NotDone::NotFound(why.to_string()))?;
         let sdk = runtime.block_on(sdk_config_of(place.region.clone())).map_err(cli::NotDone::Unavailable)?;
         let cloud = AwsPlatform::new(&sdk, settings(place));
-        let cloud = cloud.with_github(github).with_runbook(place.runbook.clone());
+        let cloud = cloud.with_github(github.map(std::sync::Arc::new)).with_runbook(place.runbook.clone());
         Ok(Self { place: place.clone(), runtime, sdk, platform: Local::new(cloud, store, pages) })
     }
 }
